@@ -1,0 +1,62 @@
+# `make up` brings a cluster up and the service onto it; `make test` proves everything. `make help` lists the rest.
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+LOCAL := $(PYTHON) tests/cluster/local
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status images test check unit integration cluster-test dev crd lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: ## A Kubernetes cluster, where none is at hand, and the service on it
+	@$(LOCAL) up
+	@$(LOCAL) images
+	@$(LOCAL) install
+
+down: ## Take the cluster away, with all that belongs to it
+	@$(LOCAL) down
+
+status: ## What runs where
+	@$(LOCAL) status
+
+images: ## Build the images and push them to the cluster's registry
+	@$(LOCAL) images
+
+test: check unit integration cluster-test ## Everything: checks, unit, integration and cluster tests
+
+check: $(VENV)/ready ## ruff, mypy, import contracts
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+unit: $(VENV)/ready ## Pure logic, and the chart as it renders
+	@$(LOCAL) tool helm >/dev/null
+	$(RUN)/pytest -q tests/unit
+
+integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey
+	$(RUN)/pytest -q tests/integration
+
+cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
+	$(RUN)/pytest -q tests/cluster
+
+dev: $(VENV)/ready ## The service alone, on 127.0.0.1, in seconds
+	$(RUN)/inventory-api dev
+
+crd: ## Copy the CRD from its one source into the chart
+	cp manifests/crd.yaml chart/crds/inventoryapps.yaml
+
+lock: ## Make the lock files anew (needs uv)
+	tests/lock.sh
+
+clean: ## Remove what the targets above have made in this checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/ready: tests/requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	$(RUN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
