@@ -1,0 +1,1 @@
+"""The operator for InventoryApp: releases that know the database."""

@@ -1,0 +1,127 @@
+"""The API server, spoken to in plain objects: one small client over the official one, which brings the credentials."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+MANAGER = "inventory-operator"
+TIMEOUT_SECONDS = 15
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+Object = dict[str, Any]
+
+
+class ApiError(Exception):
+    """The API server refused a request. `status` is its HTTP status, the text its own message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnreachableError(Exception):
+    """The API server did not answer."""
+
+
+class Kube:
+    """Requests by path; every object is a dict as the API has it."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self.calls = 0
+
+    @classmethod
+    async def connect(cls) -> "Kube":
+        """By the pod's ServiceAccount, or by the kubeconfig outside of a cluster."""
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration)
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        kind: str = "application/json",
+        **query: str,
+    ) -> Object:
+        """The parsed answer.
+
+        Raises ApiError for an answer that isn't 2xx, UnreachableError for none within 15 seconds.
+        """
+        if query:
+            path = f"{path}?{urlencode(query)}"
+        headers = {"Content-Type": kind, "Accept": "application/json"}
+        self.calls += 1
+        try:
+            parts = await self._api.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response = await self._api.call_api(*parts, _request_timeout=TIMEOUT_SECONDS)
+            text = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"the API server does not answer: {error or type(error).__name__}") from error
+        answer = _parsed(text)
+        if not 200 <= response.status < 300:
+            raise ApiError(response.status, str(answer.get("message") or response.reason))
+        return answer
+
+    async def get(self, path: str) -> Object | None:
+        """The object, or None if there is none."""
+        try:
+            return await self.request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, path: str, selector: str) -> list[Object]:
+        """All objects that the label selector matches."""
+        answer = await self.request("GET", path, labelSelector=selector)
+        return cast(list[Object], answer.get("items") or [])
+
+    async def create(self, path: str, body: Object) -> Object:
+        return await self.request("POST", path, body, fieldManager=MANAGER)
+
+    async def merge(self, path: str, body: Object) -> Object:
+        return await self.request("PATCH", path, body, MERGE, fieldManager=MANAGER)
+
+    async def patch(self, path: str, body: Object) -> Object:
+        """Strategic merge, which knows containers by name; for built-in kinds only."""
+        return await self.request("PATCH", path, body, STRATEGIC, fieldManager=MANAGER)
+
+    async def apply(self, path: str, body: Object) -> Object:
+        """Server-side apply: takes over fields that others have set."""
+        return await self.request("PATCH", path, body, APPLY, fieldManager=MANAGER, force="true")
+
+    async def delete(self, path: str, uid: str | None = None) -> None:
+        """In the background; an object that is gone already is fine."""
+        body: Object = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self.request("DELETE", path, body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+
+def _parsed(text: bytes) -> Object:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return {"message": text[:500].decode(errors="replace")}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,187 @@
+"""Live reads of everything that a plan looks at, parsed into plain values."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from . import manifests
+from .kube import Kube, Object
+from .model import (
+    ANNOTATION_RECORD,
+    ANNOTATION_RETRY,
+    GROUP,
+    LABEL_APP,
+    LABEL_ATTEMPT,
+    LABEL_RELEASE,
+    LABEL_REVISION,
+    PLURAL,
+    VERSION,
+    App,
+    Deployment,
+    Job,
+    Migrations,
+    Observed,
+    Pod,
+    Rolling,
+    Service,
+    release_content,
+)
+
+
+def app_path(namespace: str, name: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+
+
+async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
+    """The app and all that belongs to it, or None if the app is gone."""
+    found = await kube.get(app_path(namespace, name))
+    if found is None:
+        return None
+    app = parse_app(found)
+    selector = f"{LABEL_APP}={name}"
+    deployments, jobs, pods, service = await asyncio.gather(
+        kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
+        kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
+        kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
+        kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
+    )
+    return parse(app, deployments, jobs, pods, service)
+
+
+def parse(
+    app: App, deployments: list[Object], jobs: list[Object], pods: list[Object], service: Object | None
+) -> Observed:
+    """What the API server returned, as values. Objects of another owner that are in our way are named in `foreign`."""
+    foreign: list[str] = []
+    ours: list[Deployment] = []
+    for found in deployments:
+        label = f"Deployment {found['metadata']['name']}"
+        if not _owned(found, app):
+            foreign.append(label)
+            continue
+        try:
+            ours.append(parse_deployment(found))
+        except ValueError as error:
+            foreign.append(f"{label}, whose annotation {ANNOTATION_RECORD} can't be read ({error}),")
+    if service is not None and not _owned(service, app):
+        foreign.append(f"Service {app.name}")
+    return Observed(
+        app=app,
+        deployments=tuple(ours),
+        jobs=tuple(parse_job(found) for found in jobs if _owned(found, app)),
+        pods=tuple(parse_pod(found) for found in pods),
+        service=parse_service(service, app) if service else None,
+        foreign=tuple(foreign),
+    )
+
+
+def parse_app(found: Object) -> App:
+    meta, spec = found["metadata"], found["spec"]
+    rolling = (spec.get("strategy") or {}).get("rolling") or {}
+    migrations = spec.get("migrations")
+    retry = (meta.get("annotations") or {}).get(ANNOTATION_RETRY, "")
+    return App(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta["generation"],
+        content=release_content(spec),
+        replicas=spec.get("replicas", 1),
+        rolling=Rolling(rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", 0)),
+        migrations=migrations
+        and Migrations(
+            migrations["secret"], migrations.get("timeoutSeconds", 600), migrations.get("databaseWaitSeconds", 60)
+        ),
+        progress_deadline=spec.get("progressDeadlineSeconds", 300),
+        image_pull_deadline=spec.get("imagePullDeadlineSeconds", 60),
+        history_limit=spec.get("revisionHistoryLimit", 5),
+        paused=bool(spec.get("paused")),
+        retry=int(retry) if retry.isdecimal() else None,
+        deleting="deletionTimestamp" in meta,
+        status=found.get("status") or {},
+    )
+
+
+def parse_deployment(found: Object) -> Deployment:
+    """Raises ValueError if the record on it can't be read."""
+    meta, spec, status = found["metadata"], found["spec"], found.get("status") or {}
+    record = manifests.load_record((meta.get("annotations") or {}).get(ANNOTATION_RECORD, ""))
+    template = spec["template"]
+    pods = status.get("replicas", 0)
+    current = status.get("observedGeneration", 0) >= meta["generation"]
+    return Deployment(
+        name=meta["name"],
+        release=meta["labels"][LABEL_RELEASE],
+        record=record,
+        replicas=spec.get("replicas", 1),
+        pods=pods,
+        ready=status.get("readyReplicas", 0),
+        settled=current and status.get("updatedReplicas", 0) == pods,
+        deleting="deletionTimestamp" in meta,
+        resource_version=meta["resourceVersion"],
+        image=template["spec"]["containers"][0]["image"],
+        revision_label=int(template["metadata"]["labels"].get(LABEL_REVISION, "0")),
+    )
+
+
+def parse_job(found: Object) -> Job:
+    meta, spec, status = found["metadata"], found["spec"], found.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
+    failed = conditions.get("Failed")
+    return Job(
+        name=meta["name"],
+        revision=int(meta["labels"][LABEL_REVISION]),
+        attempt=int(meta["labels"][LABEL_ATTEMPT]),
+        complete="Complete" in conditions,
+        failed=failed is not None,
+        reason=(failed or {}).get("reason", ""),
+        message=(failed or {}).get("message", ""),
+        suspended=bool(spec.get("suspend")),
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def parse_pod(found: Object) -> Pod:
+    meta, status = found["metadata"], found.get("status") or {}
+    labels = meta.get("labels") or {}
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or last.get("terminated") or {}
+    unschedulable: Mapping[str, Any] = next(
+        (c for c in status.get("conditions") or () if c["type"] == "PodScheduled" and c["status"] == "False"), {}
+    )
+    return Pod(
+        name=meta["name"],
+        owner=labels.get("batch.kubernetes.io/job-name") or labels.get(LABEL_RELEASE, ""),
+        created=_time(meta["creationTimestamp"]),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        deleting="deletionTimestamp" in meta,
+        waiting_reason=waiting.get("reason", "") or unschedulable.get("reason", ""),
+        waiting_message=waiting.get("message", "") or unschedulable.get("message", ""),
+        termination_message=ended.get("message", ""),
+        image_id=container.get("imageID", ""),
+    )
+
+
+def parse_service(found: Object, app: App) -> Service:
+    wanted = manifests.service(app, None)
+    spec, meta = found["spec"], found["metadata"]
+    labels_kept = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
+    ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in spec["ports"]]
+    selector = spec.get("selector") or {}
+    kept = {key: value for key, value in selector.items() if key != LABEL_RELEASE}
+    return Service(
+        selector=selector,
+        owned=True,
+        as_wanted=labels_kept and ports == wanted["spec"]["ports"] and kept == wanted["spec"]["selector"],
+    )
+
+
+def _owned(found: Object, app: App) -> bool:
+    return any(owner["uid"] == app.uid for owner in found["metadata"].get("ownerReferences") or ())
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

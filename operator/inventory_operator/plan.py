@@ -1,0 +1,553 @@
+"""The decision: from what was observed and the time to what is to be done. Pure: a test is values in, values out.
+
+A release goes begin -> migrate -> roll -> promote. Each pass takes the next step that the facts allow and no more;
+the facts of the following pass tell whether it happened. Nothing is remembered between passes.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
+
+from .model import (
+    Action,
+    App,
+    ApplyService,
+    CreateDeployment,
+    CreateJob,
+    DeleteDeployment,
+    DeleteJob,
+    Deployment,
+    Emit,
+    Job,
+    Observed,
+    Outcome,
+    Phase,
+    Plan,
+    Pod,
+    Record,
+    Stage,
+    SuspendJob,
+    UpdateDeployment,
+    newest_schema,
+)
+
+PULL_TROUBLE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull"}
+)
+MAX_UNREPORTED = 3
+"""Migration Jobs of one release that may end without a report (their pod was removed) before the release fails."""
+
+
+def plan(observed: Observed, now: datetime) -> Plan:
+    """The next step for an app, and what to say about it."""
+    app = observed.app
+    if observed.foreign:
+        names = ", ".join(observed.foreign)
+        return Plan(Outcome(Phase.FAILED, "InvalidSpec", f"{names} has another owner: rename it or the InventoryApp."))
+    deployments = tuple(d for d in observed.deployments if not d.deleting)
+    stable = max((d for d in deployments if d.record.stage is Stage.PROMOTED), key=_revision, default=None)
+    target = next((d for d in deployments if d.release == app.release), None)
+    release = _Release(observed, now, deployments, stable)
+
+    if target is not None and target is stable:
+        return release.rest(stable)
+    if app.paused:
+        return release.hold(target)
+    if target is None:
+        return release.begin()
+    if release.comes_back(target):
+        return release.begin_again(target)
+    if target.record.stage is Stage.MIGRATING:
+        return release.migrate(target)
+    if target.record.stage is Stage.ROLLING:
+        return release.roll(target)
+    return release.stay_failed(target)
+
+
+@dataclass(frozen=True)
+class _Release:
+    """One pass over one app; each method is a state that a release can be in."""
+
+    observed: Observed
+    now: datetime
+    deployments: tuple[Deployment, ...]
+    stable: Deployment | None
+
+    @property
+    def app(self) -> App:
+        return self.observed.app
+
+    # --- the way forward ------------------------------------------------------------------------------------------
+
+    def begin(self) -> Plan:
+        """New content: write the intent down before the first step."""
+        name = f"{self.app.name}-{self.app.release}"
+        if any(d.deleting and d.release == self.app.release for d in self.observed.deployments):
+            return self._going(Phase.PENDING, "AwaitingDeletion", f"Deployment {name} is still being deleted.")
+        record = self._new_record(Record(0, Stage.MIGRATING, self.now, str(self.app.content["image"])))
+        return self._going(
+            Phase.PENDING,
+            "ReleaseBegun",
+            f"Revision {record.revision} begins: {record.image}.",
+            CreateDeployment(self.app.release, record),
+            Emit("Normal", "ReleaseBegun", f"Revision {record.revision} begins: {record.image}"),
+        )
+
+    def comes_back(self, target: Deployment) -> bool:
+        """Whether old content was applied again, or failed content told to try again: both take a new number."""
+        record = target.record
+        if record.stage in (Stage.PROMOTED, Stage.LEFT):
+            return True
+        left_since = record.revision < max(map(_revision, self.deployments))
+        return record.stage is Stage.FAILED and (left_since or self.app.retry == record.revision)
+
+    def begin_again(self, target: Deployment) -> Plan:
+        """What is known of the image's revisions stays known: it makes a rollback instant."""
+        record = self._new_record(target.record)
+        said = f"Revision {record.revision} begins: {record.image}, the content of revision {target.record.revision}"
+        return self._going(
+            Phase.PENDING,
+            "ReleaseBegun",
+            f"{said}.",
+            UpdateDeployment(target, record=record),
+            Emit("Normal", "ReleaseBegun", said),
+            candidate=target,
+        )
+
+    def migrate(self, target: Deployment) -> Plan:
+        """No pod of the release starts before its expand migrations are applied."""
+        record, app = target.record, self.app
+        if app.migrations is None:
+            return self._start_rolling(target, record, None)
+        known = newest_schema(self.deployments)
+        if record.image_schema and known and not objections(record.image_schema, known[1]):
+            return self._start_rolling(target, record, None)
+        job = max((j for j in self.observed.jobs if j.revision == record.revision), key=_attempt, default=None)
+        if job is None:
+            return self._first_job(target)
+        if job.deleting:
+            return self._migrating(target, f"Job {job.name} is still being deleted.")
+        pods = sorted((p for p in self.observed.pods if p.owner == job.name), key=lambda p: p.created)
+        report = next((r for p in reversed(pods) if (r := Report.parse(p))), None)
+        if job.complete:
+            if report is None:
+                return self._job_without_report(target, job)
+            pin = pinned_image(record.image, next((p.image_id for p in reversed(pods) if p.image_id), ""))
+            seen = replace(record, image_schema=report.image, database_schema=report.database, schema_seen=self.now)
+            return self._start_rolling(target, seen, pin)
+        if job.failed:
+            return self._job_failed(target, job, report, pods)
+        if job.suspended:
+            return self._migrating(target, "is next to migrate", self._next_attempt(target, job))
+        return self._job_running(target, job, report, pods)
+
+    def _first_job(self, target: Deployment) -> Plan:
+        """Never two at once: a superseded release's Job ends first, unless its pod never started."""
+        stuck: list[Job] = []
+        running: list[Job] = []
+        for job in self.observed.jobs:
+            if job.active and not job.deleting:
+                pods = [p for p in self.observed.pods if p.owner == job.name]
+                never_started = bool(pods) and all(p.waiting_reason for p in pods)
+                (stuck if never_started else running).append(job)
+        if stuck or running:
+            names = ", ".join(j.name for j in (*stuck, *running))
+            return self._migrating(target, f"waits for the end of Job {names}", *map(SuspendJob, stuck))
+        first = CreateJob(target.release, target.record.revision, 1, target.image)
+        return self._migrating(target, "begins to migrate", first)
+
+    def _job_running(self, target: Deployment, job: Job, report: "Report | None", pods: list[Pod]) -> Plan:
+        limit = timedelta(seconds=self.app.image_pull_deadline)
+        for pod in pods:
+            if pod.waiting_reason in PULL_TROUBLE:
+                overdue = pod.created + limit
+                if self.now >= overdue or pod.waiting_reason == "InvalidImageName":
+                    return self._fail(target, "ImagePullFailed", _pull_message(target, pod), SuspendJob(job))
+                return self._migrating(target, f"can't pull its image: {_tidy(pod.waiting_message)}", until=overdue)
+            if pod.waiting_reason == "CreateContainerConfigError":
+                return self._migrating(target, f"can't start its migration: {_tidy(pod.waiting_message)}")
+        if report and report.result == "waiting":
+            return self._migrating(target, f"waits: {report.error}")
+        return self._migrating(target, f"is migrating (Job {job.name})")
+
+    def _job_without_report(self, target: Deployment, job: Job) -> Plan:
+        if job.attempt >= MAX_UNREPORTED:
+            return self._fail(target, "MigrationFailed", f"Job {job.name} succeeded, but its report was lost each time")
+        return self._migrating(target, "asks once more what was migrated", self._next_attempt(target, job))
+
+    def _job_failed(self, target: Deployment, job: Job, report: "Report | None", pods: list[Pod]) -> Plan:
+        if report and report.result == "waiting":
+            return self._migrating(target, f"waits: {report.error}", self._next_attempt(target, job))
+        if report and report.result == "refused":
+            if report.image and report.database and objections(report.image, report.database):
+                return self._fail(
+                    target, "SchemaIncompatible", f"{report.error}; {self._way_out(target, report.database)}"
+                )
+            return self._fail(target, "MigrationRefused", report.error)
+        if report and report.result == "failed":
+            return self._fail(target, "MigrationFailed", report.error)
+        if job.reason == "DeadlineExceeded":
+            limit = self.app.migrations.timeout if self.app.migrations else 0
+            return self._fail(target, "MigrationFailed", f"the migration did not end within {limit} s (Job {job.name})")
+        said = next((_tidy(p.termination_message) for p in reversed(pods) if p.termination_message), "") or job.message
+        return self._fail(target, "MigrationFailed", f"Job {job.name} failed: {said}")
+
+    def _start_rolling(self, target: Deployment, record: Record, pin: str | None) -> Plan:
+        record = replace(record, stage=Stage.ROLLING, ready=0, progressed=self.now)
+        return self._going(
+            Phase.PROGRESSING,
+            "RollingOut",
+            f"Revision {record.revision} rolls out.",
+            UpdateDeployment(target, record=record, image=pin if pin != target.image else None),
+            Emit("Normal", "RollingOut", f"Revision {record.revision} rolls out: {pin or target.image}"),
+            candidate=target,
+        )
+
+    def roll(self, target: Deployment) -> Plan:
+        """Replace pods, never below `replicas` less maxUnavailable ready ones, never above `replicas` plus maxSurge."""
+        app, record = self.app, target.record
+        progressed = record.progressed or self.now
+        pods = [p for p in self.observed.pods if p.owner == target.release and not p.deleting]
+        if self._complete(target):
+            return self._promote(target)
+        if target.serving > record.ready:
+            record = replace(record, ready=target.serving, progressed=self.now)
+            progressed = self.now
+        overdue = progressed + timedelta(seconds=app.progress_deadline)
+        for pod in pods:
+            if pod.waiting_reason in PULL_TROUBLE:
+                pull_overdue = pod.created + timedelta(seconds=app.image_pull_deadline)
+                if self.now >= pull_overdue:
+                    return self._fail(target, "ImagePullFailed", _pull_message(target, pod))
+                overdue = min(overdue, pull_overdue)
+        if self.now >= overdue:
+            why = _not_ready(pods)
+            said = f"{target.serving} of {app.replicas} pods got ready within {app.progress_deadline} s{why}"
+            return self._fail(target, "ProgressDeadlineExceeded", said)
+        others = self._others(target)
+        service = None if any(d.pods or d.replicas for d in others) else target.release
+        changed = None if record == target.record else UpdateDeployment(target, record=record)
+        return self._going(
+            Phase.PROGRESSING,
+            "RollingOut",
+            f"Revision {record.revision} rolls out: {target.serving} of {app.replicas} pods are ready.",
+            *self._serve(service),
+            *self._scale(target, others, changed),
+            candidate=target,
+            until=overdue,
+        )
+
+    def _complete(self, target: Deployment) -> bool:
+        replicas = self.app.replicas
+        return target.settled and target.replicas == replicas and target.serving >= replicas
+
+    def _promote(self, target: Deployment) -> Plan:
+        record = replace(
+            target.record, stage=Stage.PROMOTED, ended=self.now, ready=0, progressed=None, reason="", message=""
+        )
+        said = f"Revision {record.revision} serves"
+        return self._going(
+            Phase.PROGRESSING,
+            "Promoted",
+            f"{said}.",
+            UpdateDeployment(target, record=record),
+            Emit("Normal", "Promoted", f"{said}: {target.image}"),
+            candidate=target,
+        )
+
+    # --- at rest, held, failed ------------------------------------------------------------------------------------
+
+    def rest(self, stable: Deployment) -> Plan:
+        """The content that the spec asks for serves. What was on its way is given up."""
+        app = self.app
+        _, unavailable = amounts(app)
+        actions = [*self._leave_others(stable, "Aborted"), *self._settle(stable), *self._forget(stable)]
+        enough = stable.serving >= min(app.replicas, max(1, app.replicas - unavailable))
+        said = f"Revision {stable.record.revision} serves with {stable.serving} of {app.replicas} pods"
+        if not enough:
+            pods = [p for p in self.observed.pods if p.owner == stable.release and not p.deleting]
+            outcome = Outcome(Phase.PROGRESSING, "PodsNotReady", f"{said}{_not_ready(pods)}.")
+        elif app.paused:
+            outcome = Outcome(Phase.PAUSED, "Paused", f"{said}; releases are paused.")
+        else:
+            outcome = Outcome(Phase.HEALTHY, "Serving", f"{said}.")
+        return Plan(outcome, _merged(actions), stable=stable)
+
+    def hold(self, target: Deployment | None) -> Plan:
+        """Paused: nothing begins and nothing moves on; stable alone still follows `replicas`."""
+        untouched = target is None or target.replicas == 0
+        actions = self._settle(self.stable) if self.stable and untouched else ()
+        serving = f"revision {self.stable.record.revision} serves" if self.stable else "nothing serves yet"
+        said = f"Releases are paused; {serving}. Remove spec.paused to go on."
+        return Plan(Outcome(Phase.PAUSED, "Paused", said), tuple(actions), stable=self.stable, candidate=target)
+
+    def stay_failed(self, target: Deployment) -> Plan:
+        """A failed release isn't tried again until told; the stable one serves on, untouched.
+
+        A first release has nothing to go back to: what there is of it stays, and serves if it gets ready after all.
+        """
+        record, stable = target.record, self.stable
+        if stable is None and record.reason == "ProgressDeadlineExceeded":
+            if self._complete(target):
+                return self._promote(target)
+            actions = [*self._serve(target.release), *self._scale(target, self._others(target))]
+        else:
+            actions = self._settle(stable) if stable else []
+        outcome = Outcome(Phase.FAILED, record.reason, self._failed_message(record))
+        return Plan(outcome, _merged(actions), stable=stable, candidate=target)
+
+    def _fail(self, target: Deployment, reason: str, message: str, *actions: Action) -> Plan:
+        record = replace(
+            target.record, stage=Stage.FAILED, reason=reason, message=message, ended=self.now, ready=0, progressed=None
+        )
+        return Plan(
+            Outcome(Phase.FAILED, reason, self._failed_message(record)),
+            (
+                UpdateDeployment(target, record=record),
+                *actions,
+                Emit("Warning", reason, f"Revision {record.revision} failed: {message}"),
+            ),
+            stable=self.stable,
+            candidate=target,
+        )
+
+    def _failed_message(self, record: Record) -> str:
+        serving = f"Revision {self.stable.record.revision} serves on" if self.stable else "Nothing serves yet"
+        return (
+            f"Revision {record.revision} failed: {record.message}. {serving}; apply other content, "
+            f"or annotate inventory.dev/retry={record.revision} to try it again."
+        )
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    def _new_record(self, old: Record) -> Record:
+        numbers = [d.record.revision for d in self.observed.deployments]
+        numbers += [int(entry["revision"]) for entry in self.app.status.get("history", ())]
+        return replace(
+            old,
+            revision=max(numbers, default=0) + 1,
+            stage=Stage.MIGRATING,
+            started=self.now,
+            ended=None,
+            reason="",
+            message="",
+            ready=0,
+            progressed=None,
+        )
+
+    def _next_attempt(self, target: Deployment, job: Job) -> CreateJob:
+        return CreateJob(target.release, target.record.revision, job.attempt + 1, target.image)
+
+    def _others(self, keep: Deployment) -> list[Deployment]:
+        return [d for d in self.deployments if d is not keep]
+
+    def _leave_others(self, keep: Deployment, reason: str) -> Iterable[Action]:
+        for other in self._others(keep):
+            record = other.record
+            if record.stage in (Stage.MIGRATING, Stage.ROLLING):
+                record = replace(record, stage=Stage.LEFT, reason=reason, ended=self.now, progressed=None, ready=0)
+                yield UpdateDeployment(other, record=record)
+                yield Emit("Normal", reason, f"Revision {record.revision} was given up")
+            elif record.stage is Stage.FAILED and reason == "Aborted":
+                yield UpdateDeployment(other, record=replace(record, stage=Stage.LEFT))
+
+    def _settle(self, keep: Deployment) -> list[Action]:
+        """Bring one release to full strength, then take the others away."""
+        app = self.app
+        others = self._others(keep)
+        _, unavailable = amounts(app)
+        alone = not any(d.serving for d in others)
+        full = keep.settled and keep.serving >= app.replicas - unavailable
+        return [*self._serve(keep.release if full or alone else None), *self._scale(keep, others)]
+
+    def _serve(self, release: str | None) -> Iterable[Action]:
+        service = self.observed.service
+        selected = service.selector.get("inventory.dev/release") if service else None
+        if service is None or not service.as_wanted or selected != release:
+            yield ApplyService(release)
+
+    def _scale(
+        self, keep: Deployment, others: list[Deployment], changed: UpdateDeployment | None = None
+    ) -> Iterable[Action]:
+        wanted = balance(self.app, keep, others)
+        for deployment in (*others, keep):
+            replicas = wanted[deployment.release]
+            update = changed if deployment is keep else None
+            if replicas != deployment.replicas:
+                update = replace(update or UpdateDeployment(deployment), replicas=replicas)
+            if update:
+                yield update
+
+    def _forget(self, stable: Deployment) -> Iterable[Action]:
+        """Keep the history short; the highest revision stays, so that a number is never given twice."""
+        highest = max(map(_revision, self.deployments))
+        idle = [d for d in self._others(stable) if not d.replicas and not d.pods]
+        idle.sort(key=_revision, reverse=True)
+        for old in idle[self.app.history_limit :]:
+            if old.record.revision != highest:
+                yield DeleteDeployment(old)
+        kept = {d.record.revision for d in self.deployments}
+        for job in self.observed.jobs:
+            if not job.active and not job.deleting and job.revision not in kept:
+                yield DeleteJob(job)
+
+    def _way_out(self, target: Deployment, database: DatabaseSchema) -> str:
+        fit = [
+            d
+            for d in self.deployments
+            if d is not target and d.record.image_schema and not objections(d.record.image_schema, database)
+        ]
+        best = max(fit, key=_revision, default=None)
+        newest = f"apply revision {best.record.revision} ({best.record.image})" if best else "apply a newer release"
+        return f"{newest}, which runs on this schema, or restore a backup from before that contract"
+
+    def _going(
+        self,
+        phase: Phase,
+        reason: str,
+        message: str,
+        *actions: Action,
+        candidate: Deployment | None = None,
+        until: datetime | None = None,
+    ) -> Plan:
+        """A pass of a release under way. Whatever else was on its way is superseded by it."""
+        given_up = self._leave_others(candidate, "Superseded") if candidate else ()
+        check_after = max(0.5, (until - self.now).total_seconds()) if until else None
+        outcome = Outcome(phase, reason, message)
+        return Plan(outcome, _merged((*given_up, *actions)), check_after, stable=self.stable, candidate=candidate)
+
+    def _migrating(self, target: Deployment, what: str, *actions: Action, until: datetime | None = None) -> Plan:
+        said = f"Revision {target.record.revision} {what}."
+        return self._going(Phase.MIGRATING, "Migrating", said, *actions, candidate=target, until=until)
+
+
+# --- rules without a world ----------------------------------------------------------------------------------------
+
+
+def amounts(app: App) -> tuple[int, int]:
+    """maxSurge (rounded up) and maxUnavailable (rounded down) as pods; never both zero, as with a Deployment."""
+    surge = math.ceil(_amount(app.rolling.max_surge, app.replicas))
+    unavailable = math.floor(_amount(app.rolling.max_unavailable, app.replicas))
+    return (surge, unavailable) if surge or unavailable else (1, 0)
+
+
+def balance(app: App, keep: Deployment, others: Iterable[Deployment]) -> dict[str, int]:
+    """Replicas by release for the next moment, on the way to `replicas` for `keep` and none for the others.
+
+    Ready pods of all releases together never fall below `replicas` less maxUnavailable because of it, and all pods
+    never exceed `replicas` plus maxSurge. Pods that aren't ready go first: they serve nobody.
+    """
+    others = sorted(others, key=lambda d: (d.record.stage is Stage.PROMOTED, d.record.revision))
+    surge, unavailable = amounts(app)
+    spare = keep.serving + sum(d.serving for d in others) - (app.replicas - unavailable)
+    wanted = {}
+    for other in others:
+        go = min(other.serving, max(0, spare))
+        spare -= go
+        wanted[other.release] = other.serving - go
+    room = app.replicas + surge - sum(wanted.values())
+    wanted[keep.release] = min(app.replicas, max(keep.replicas, room))
+    return wanted
+
+
+def pinned_image(image: str, image_id: str) -> str | None:
+    """The image by the digest that ran, or None where the node knows no digest that could be pulled again.
+
+    An image that was loaded into the node carries another repository in its id, or none.
+    """
+    if "@" in image:
+        return image
+    repository = re.sub(r":[\w.-]+$", "", image)
+    found = re.search(r"([^/]*/?.*)@(sha256:[0-9a-f]{64})$", re.sub(r"^[a-z-]+://", "", image_id))
+    if not found:
+        return None
+    normal = found[1].removeprefix("docker.io/").removeprefix("library/")
+    if normal != repository.removeprefix("docker.io/").removeprefix("library/"):
+        return None
+    return f"{repository}@{found[2]}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a migration Job's pod says at its end: the last JSON line of `inventory-api migrate`."""
+
+    result: str
+    error: str
+    image: ImageSchema | None
+    database: DatabaseSchema | None
+
+    @classmethod
+    def parse(cls, pod: Pod) -> "Report | None":
+        """None if the pod left no report, as when it was killed."""
+        try:
+            said = json.loads(pod.termination_message)
+            expand, contract = said["expand"], said["contract"]
+            return cls(
+                result=str(said["result"]),
+                error=str(said.get("error", "")).rstrip("."),
+                image=ImageSchema(
+                    expand=tuple(expand["image"].split()),
+                    contract=tuple(contract["image"].split()),
+                    required_contract=tuple(contract.get("required", "").split()),
+                ),
+                database=DatabaseSchema(
+                    expand=tuple(expand["schema"].split()), contract=tuple(contract["schema"].split())
+                ),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def _revision(deployment: Deployment) -> int:
+    return deployment.record.revision
+
+
+def _attempt(job: Job) -> int:
+    return job.attempt
+
+
+def _amount(value: int | str, replicas: int) -> float:
+    return value if isinstance(value, int) else int(value.rstrip("%")) * replicas / 100
+
+
+def _merged(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """One write an object a pass: a second one would carry an outdated resource version."""
+    updates: dict[str, UpdateDeployment] = {}
+    result: list[Action] = []
+    for action in actions:
+        if isinstance(action, UpdateDeployment):
+            before = updates.pop(action.deployment.release, None)
+            if before:
+                result.remove(before)
+                action = UpdateDeployment(
+                    action.deployment,
+                    replicas=before.replicas if action.replicas is None else action.replicas,
+                    record=action.record or before.record,
+                    image=action.image or before.image,
+                )
+            updates[action.deployment.release] = action
+        result.append(action)
+    return tuple(result)
+
+
+def _tidy(text: str) -> str:
+    """The last line that says something, without a closing stop."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return lines[-1][:500].rstrip(".") if lines else "no reason was given"
+
+
+def _pull_message(target: Deployment, pod: Pod) -> str:
+    return f"image {target.image} can't be pulled: {_tidy(pod.waiting_message or pod.waiting_reason)}"
+
+
+def _not_ready(pods: Iterable[Pod]) -> str:
+    for pod in pods:
+        if not pod.ready and not pod.deleting:
+            said = pod.termination_message or pod.waiting_message or pod.waiting_reason
+            return f" (pod {pod.name}: {_tidy(said)})" if said else f" (pod {pod.name} is not ready)"
+    return ""

@@ -1,0 +1,136 @@
+"""What an InventoryApp's status says, by kstatus: helm 4, Flux and Argo CD read the conditions. Pure."""
+
+from datetime import datetime
+from typing import Any
+
+from inventory_api.migrations.rule import objections
+
+from . import manifests
+from .model import App, Deployment, Observed, Outcome, Phase, Plan, Stage, newest_schema
+
+Object = dict[str, Any]
+
+HISTORY_LENGTH = 20
+OUTCOMES = {
+    Stage.MIGRATING: "Migrating",
+    Stage.ROLLING: "Progressing",
+    Stage.FAILED: "Failed",
+    Stage.LEFT: "Left",
+}
+
+
+def status(observed: Observed, plan: Plan, now: datetime) -> Object:
+    """The whole status. Equal to the present one if nothing has changed, so that a steady app costs no write."""
+    app, stable, candidate = observed.app, plan.stable, plan.candidate
+    present = [d for d in observed.deployments if not d.deleting]
+    found: Object = {
+        "observedGeneration": app.generation,
+        "phase": plan.outcome.phase.value,
+        "message": plan.outcome.message,
+        "replicas": sum(d.pods for d in present),
+        "readyReplicas": sum(d.ready for d in present),
+        "selector": ",".join(f"{key}={value}" for key, value in manifests.pod_selector(app).items()),
+        "conditions": _conditions(observed, plan, now),
+        "history": _history(observed, stable),
+    }
+    if stable:
+        found |= {"stableRevision": stable.record.revision, "stableRelease": stable.release}
+    if candidate and candidate is not stable:
+        found |= {"candidateRevision": candidate.record.revision, "candidateRelease": candidate.release}
+    known = newest_schema(present)
+    if known:
+        seen, schema = known
+        found["schema"] = {
+            "expand": " ".join(schema.expand),
+            "contract": " ".join(schema.contract),
+            "observedAt": manifests.stamp(seen),
+        }
+    return found
+
+
+def failed(app: App, reason: str, message: str, now: datetime) -> Object:
+    """The present status, with the one thing added that the operator could not do."""
+    plan = Plan(Outcome(Phase.FAILED, reason, message))
+    conditions = _conditions(Observed(app), plan, now)
+    kept = [c for c in app.status.get("conditions", ()) if c["type"] == "SchemaCurrent"]
+    return {
+        **app.status,
+        "observedGeneration": app.generation,
+        "phase": plan.outcome.phase.value,
+        "message": message,
+        "conditions": [c for c in conditions if c["type"] != "SchemaCurrent"] + kept,
+    }
+
+
+def _conditions(observed: Observed, plan: Plan, now: datetime) -> list[Object]:
+    outcome, app = plan.outcome, observed.app
+    serving = plan.stable is not None and (plan.stable.serving > 0 or app.replicas == 0)
+    ready = outcome.phase is Phase.HEALTHY or (outcome.phase is Phase.PAUSED and serving)
+    going = outcome.phase in (Phase.PENDING, Phase.MIGRATING, Phase.PROGRESSING)
+    stalled = outcome.phase is Phase.FAILED
+    wanted = {
+        "Ready": ("True" if ready else "False", outcome.reason, outcome.message),
+        "Reconciling": ("True", outcome.reason, outcome.message)
+        if going
+        else ("False", "Done", "Nothing is under way."),
+        "Stalled": ("True", outcome.reason, outcome.message)
+        if stalled
+        else ("False", "Unblocked", "Nothing is blocked."),
+        "SchemaCurrent": _schema_current(observed, plan),
+    }
+    before = {c["type"]: c for c in app.status.get("conditions", ())}
+    conditions = []
+    for kind, (state, reason, message) in wanted.items():
+        old = before.get(kind, {})
+        since = old.get("lastTransitionTime") if old.get("status") == state else None
+        conditions.append(
+            {
+                "type": kind,
+                "status": state,
+                "reason": reason,
+                "message": message,
+                "observedGeneration": app.generation,
+                "lastTransitionTime": since or manifests.stamp(now),
+            }
+        )
+    return conditions
+
+
+def _schema_current(observed: Observed, plan: Plan) -> tuple[str, str, str]:
+    if observed.app.migrations is None:
+        return "Unknown", "NoMigrations", "This app's releases have no migrations."
+    asked = plan.candidate or plan.stable
+    known = newest_schema(observed.deployments)
+    if asked is None or known is None or asked.record.image_schema is None:
+        return "Unknown", "NotYetSeen", "No migration Job has reported what the database has."
+    against = objections(asked.record.image_schema, known[1])
+    if against:
+        return "False", "Incompatible", f"Revision {asked.record.revision} can't run on the schema: {against[0]}"
+    return "True", "Compatible", f"Revision {asked.record.revision} runs on the schema that the database has."
+
+
+def _history(observed: Observed, stable: Deployment | None) -> list[Object]:
+    """Newest first. Entries of forgotten releases stay until they are too many."""
+    entries: dict[int, Object] = {int(e["revision"]): dict(e) for e in observed.app.status.get("history", ())}
+    for deployment in observed.deployments:
+        record = deployment.record
+        if record.stage is Stage.PROMOTED:
+            outcome = "Stable" if deployment is stable else "Superseded"
+        else:
+            outcome = OUTCOMES[record.stage]
+        entry = {
+            "revision": record.revision,
+            "release": deployment.release,
+            "image": record.image,
+            "outcome": outcome,
+            "reason": record.reason,
+            "message": record.message,
+            "startedAt": manifests.stamp(record.started),
+            "endedAt": manifests.stamp(record.ended) if record.ended else "",
+            "schema": record.image_schema.expand[-1] if record.image_schema and record.image_schema.expand else "",
+        }
+        entries[record.revision] = {key: value for key, value in entry.items() if value != ""}
+    for revision, entry in entries.items():
+        if entry.get("outcome") == "Stable" and stable and revision != stable.record.revision:
+            entry["outcome"] = "Superseded"  # its content came back under a newer number
+    return [entries[revision] for revision in sorted(entries, reverse=True)][:HISTORY_LENGTH]

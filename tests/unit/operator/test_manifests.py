@@ -1,0 +1,154 @@
+"""Objects as the operator writes them, and what it reads back."""
+
+import copy
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema
+from inventory_operator import manifests, observe
+from inventory_operator.model import App, Record, Stage, release_content, release_hash
+from inventory_operator.plan import pinned_image
+
+from .world import START, an_app
+
+NAMES = st.text("abcdefghij0123456789", min_size=1, max_size=6)
+TIMES = st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1))
+HISTORIES = st.lists(NAMES, max_size=3).map(tuple)
+RECORDS = st.builds(
+    Record,
+    revision=st.integers(1, 10**6),
+    stage=st.sampled_from(Stage),
+    started=TIMES,
+    image=st.text(max_size=20),
+    reason=st.text(max_size=20),
+    message=st.text(max_size=50),
+    ended=st.none() | TIMES,
+    image_schema=st.none() | st.builds(ImageSchema, HISTORIES, HISTORIES, HISTORIES),
+    database_schema=st.none() | st.builds(DatabaseSchema, HISTORIES, HISTORIES),
+    schema_seen=st.none() | TIMES,
+    ready=st.integers(0, 100),
+    progressed=st.none() | TIMES,
+)
+
+
+@given(RECORDS)
+def test_a_record_survives_its_annotation(record: Record) -> None:
+    assert manifests.load_record(manifests.dump_record(record)) == record
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"revision": 1}', '{"stage": "unheard-of"}'])
+def test_a_record_that_somebody_spoilt_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the kinds that json and enum raise are all ValueErrors
+        manifests.load_record(text)
+
+
+def test_the_hash_is_of_what_the_user_wrote_whatever_its_order_and_without_defaults() -> None:
+    spec = {"image": "a:1", "config": {"B": "2", "A": "1"}, "replicas": 3, "progressDeadlineSeconds": 300}
+    other = {"config": {"A": "1", "B": "2"}, "image": "a:1", "secrets": [], "template": {}}
+    assert release_hash(release_content(spec)) == release_hash(release_content(other))
+    assert release_hash(release_content(spec | {"image": "a:2"})) != release_hash(release_content(spec))
+    assert release_hash(release_content(spec | {"config": {"A": "1"}})) != release_hash(release_content(spec))
+
+
+def a_full_app() -> App:
+    template = {"resources": {"limits": {"memory": "1Gi"}}, "podLabels": {"team": "tools"}, "nodeSelector": {"a": "b"}}
+    return an_app(
+        content={
+            "image": "a:1",
+            "config": {"INVENTORY_LOG_LEVEL": "debug"},
+            "secrets": ["service"],
+            "template": template,
+            "imagePullPolicy": "Always",
+        }
+    )
+
+
+def pod_specs() -> list[dict[str, Any]]:
+    app = a_full_app()
+    deployment = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
+    job = manifests.expand_job(app, "abc", 1, 1, "a:1")
+    return [deployment["spec"]["template"]["spec"], job["spec"]["template"]["spec"]]
+
+
+@pytest.mark.parametrize("spec", pod_specs())
+def test_pods_pass_the_restricted_level_with_a_read_only_root(spec: dict[str, Any]) -> None:
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["automountServiceAccountToken"] is False
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["imagePullPolicy"] == "Always"
+    assert {"name": "INVENTORY_LOG_LEVEL", "value": "debug"} in container["env"]
+
+
+def test_the_migration_secret_reaches_the_job_alone() -> None:
+    service, job = pod_specs()
+    assert service["containers"][0]["envFrom"] == [{"secretRef": {"name": "service"}}]
+    assert job["containers"][0]["envFrom"] == [{"secretRef": {"name": "owner"}}]
+
+
+def test_pods_carry_release_and_revision_and_a_user_cannot_take_those_labels_away() -> None:
+    app = a_full_app()
+    meta = manifests.deployment(app, "abc", Record(7, Stage.MIGRATING, START, "a:1"))["spec"]["template"]["metadata"]
+    assert meta["labels"]["inventory.dev/release"] == "abc"
+    assert meta["labels"]["inventory.dev/revision"] == "7"
+    assert meta["labels"]["team"] == "tools"
+
+
+def test_nothing_has_a_finalizer_and_everything_an_owner() -> None:
+    app = a_full_app()
+    for made in (
+        manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1")),
+        manifests.service(app, None),
+        manifests.expand_job(app, "abc", 1, 1, "a:1"),
+    ):
+        assert "finalizers" not in made["metadata"]
+        assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == ["uid-1"]
+
+
+def test_a_service_as_written_reads_back_as_wanted_and_an_edited_one_does_not() -> None:
+    app = a_full_app()
+    made = manifests.service(app, "abc")
+    assert observe.parse_service(made, app).as_wanted
+    edited = copy.deepcopy(made)
+    edited["spec"]["ports"][0]["targetPort"] = 9
+    assert not observe.parse_service(edited, app).as_wanted
+    edited = copy.deepcopy(made)
+    edited["spec"]["selector"]["mine"] = "yes"
+    assert not observe.parse_service(edited, app).as_wanted
+
+
+def test_objects_of_another_owner_are_named_and_not_taken() -> None:
+    app = a_full_app()
+    stranger = manifests.deployment(replace(app, uid="other"), "abc", Record(1, Stage.MIGRATING, START, "a:1"))
+    service = manifests.service(replace(app, uid="other"), None)
+    observed = observe.parse(app, [stranger], [], [], service)
+    assert observed.foreign == ("Deployment inventory-abc", "Service inventory")
+
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("image", "image_id", "pinned"),
+    [
+        ("127.0.0.1:5000/api:1", f"127.0.0.1:5000/api@{DIGEST}", f"127.0.0.1:5000/api@{DIGEST}"),
+        ("postgres:18", f"docker.io/library/postgres@{DIGEST}", f"postgres@{DIGEST}"),
+        ("acme/api:1", f"docker-pullable://acme/api@{DIGEST}", f"acme/api@{DIGEST}"),
+        (f"acme/api@{DIGEST}", "", f"acme/api@{DIGEST}"),
+        ("acme/api:1", f"docker.io/library/import-2026@{DIGEST}", None),  # loaded into the node, not pulled
+        ("acme/api:1", DIGEST, None),
+        ("acme/api:1", "", None),
+    ],
+)
+def test_an_image_is_pinned_to_the_digest_only_if_that_could_be_pulled(
+    image: str, image_id: str, pinned: str | None
+) -> None:
+    assert pinned_image(image, image_id) == pinned

@@ -1,0 +1,347 @@
+"""The planner: values in, values out."""
+
+from dataclasses import replace
+
+import pytest
+from inventory_operator.model import CreateDeployment, CreateJob, Phase, Pod, Stage, SuspendJob, UpdateDeployment
+from inventory_operator.plan import plan
+
+from .world import START, World, a_report, an_app, served
+
+NEW = "registry.test/api:2"
+REFUSED = "The contract migration c0001 is applied, and this release does not know it"
+
+
+def test_a_release_begins_with_its_intent_written_down_before_the_first_step() -> None:
+    world = World()
+    decided = world.step()
+    assert [type(a) for a in decided.actions][:1] == [CreateDeployment]
+    assert world.target.replicas == 0
+    assert world.target.record.revision == 1
+    assert not world.jobs
+
+
+def test_no_pod_starts_before_the_migrations_are_applied() -> None:
+    world = World()
+    world.step()
+    world.step()
+    assert world.created_jobs == ["inventory-1-expand-1"]
+    for _ in range(3):
+        assert world.step().outcome.phase is Phase.MIGRATING
+    assert world.target.replicas == 0
+    world.finish_job(a_report())
+    world.step()
+    world.step()
+    assert world.target.replicas == 2
+
+
+def test_the_first_release_serves_in_the_end_and_then_nothing_is_written() -> None:
+    world = World()
+    decided = world.settle()
+    assert decided.outcome.phase is Phase.HEALTHY
+    assert decided.outcome.message == "Revision 1 serves with 2 of 2 pods."
+    assert world.service
+    assert world.service.selector == {"inventory.dev/release": world.app.release}
+    assert not world.step().actions
+
+
+def test_a_new_release_replaces_pods_and_the_service_moves() -> None:
+    world = served()
+    old = world.app.release
+    world.want(image=NEW)
+    assert world.settle().outcome.message == "Revision 2 serves with 2 of 2 pods."
+    assert world.deployments[old].replicas == 0
+    assert world.service
+    assert world.service.selector == {"inventory.dev/release": world.app.release}
+
+
+def test_an_app_without_migrations_runs_no_job() -> None:
+    world = World(an_app(migrations=None))
+    assert world.settle().outcome.phase is Phase.HEALTHY
+    assert not world.created_jobs
+
+
+def test_the_deployment_is_pinned_to_the_digest_that_the_migration_ran() -> None:
+    world = World()
+    world.step()
+    world.step()
+    world.finish_job(a_report(), image_id="registry.test/api@sha256:" + "a" * 64)
+    world.step()
+    assert world.target.image == "registry.test/api@sha256:" + "a" * 64
+
+
+def test_a_failed_migration_blocks_the_release_and_leaves_stable_untouched() -> None:
+    world = served()
+    before = world.stable
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report("failed", error='migration 0002 failed: column "x" does not exist'), failed=True)
+    decided = world.settle()
+    assert decided.outcome.phase is Phase.FAILED
+    assert decided.outcome.reason == "MigrationFailed"
+    assert decided.outcome.message == (
+        'Revision 2 failed: migration 0002 failed: column "x" does not exist. Revision 1 serves on; '
+        "apply other content, or annotate inventory.dev/retry=2 to try it again."
+    )
+    assert world.stable == before
+    assert world.target.replicas == 0
+
+
+def test_failed_content_is_not_tried_again_until_told() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report("failed", error="no"), failed=True)
+    world.settle()
+    jobs = list(world.created_jobs)
+    world.pass_time(3600)
+    world.settle()
+    assert world.created_jobs == jobs
+    world.want(retry=1)  # stale: names another revision
+    world.settle()
+    assert world.created_jobs == jobs
+    world.want(retry=2)
+    assert world.settle().outcome.phase is Phase.HEALTHY
+    assert world.stable.record.revision == 3
+
+
+def test_leaving_failed_content_and_coming_back_counts_as_told() -> None:
+    world = served()
+    good = dict(world.app.content)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report("failed", error="no"), failed=True)
+    world.settle()
+    world.want(content=good)
+    assert world.settle().outcome.phase is Phase.HEALTHY
+    assert world.stable.record.revision == 1
+    world.want(image=NEW)
+    assert world.settle().outcome.phase is Phase.HEALTHY
+    assert world.stable.record.revision == 3
+
+
+def test_a_good_release_goes_on_top_of_a_failed_one() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report("failed", error="no"), failed=True)
+    world.settle()
+    world.want(image="registry.test/api:3")
+    assert world.settle().outcome.message == "Revision 3 serves with 2 of 2 pods."
+
+
+def test_old_content_comes_back_under_a_new_number_and_without_a_job() -> None:
+    world = served()
+    old = dict(world.app.content)
+    world.want(image=NEW)
+    world.settle()
+    jobs = list(world.created_jobs)
+    world.want(content=old)
+    assert world.settle().outcome.message == "Revision 3 serves with 2 of 2 pods."
+    assert world.created_jobs == jobs
+    assert world.target.record.revision == 3
+
+
+def test_a_rollback_that_the_schema_refuses_names_the_way_out() -> None:
+    world = served()
+    old = dict(world.app.content)
+    world.want(image=NEW)
+    for _ in range(2):
+        world.step()
+    world.finish_job(_contracted())
+    world.settle()
+    world.want(content=old)
+    world.step()
+    world.step()
+    assert world.created_jobs[-1] == "inventory-3-expand-1"
+    world.finish_job(_contracted(result="refused", image="0001", contract_image="", error=REFUSED), failed=True)
+    decided = world.settle()
+    assert decided.outcome.reason == "SchemaIncompatible"
+    assert f"{REFUSED}; apply revision 2 ({NEW}), which runs on this schema" in decided.outcome.message
+    assert world.stable.record.revision == 2
+    assert world.stable.replicas == 2
+
+
+def _contracted(
+    result: str = "applied", image: str = "0001 0002", contract_image: str = "c0001", error: str = ""
+) -> str:
+    report = a_report(result, image, "0001 0002", error)
+    return report.replace(
+        '"contract": {"image": "", "schema": ""', f'"contract": {{"image": "{contract_image}", "schema": "c0001"'
+    )
+
+
+def test_applying_stable_content_in_mid_release_is_an_abort() -> None:
+    world = served()
+    old = dict(world.app.content)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    world.step()
+    world.step()
+    candidate = world.target.release
+    assert world.deployments[candidate].replicas == 1
+    world.want(content=old)
+    assert world.settle().outcome.message == "Revision 1 serves with 2 of 2 pods."
+    assert world.deployments[candidate].replicas == 0
+    assert world.deployments[candidate].record.stage is Stage.LEFT
+
+
+def test_a_superseding_release_waits_for_the_running_migration_and_then_runs_its_own() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.want(image="registry.test/api:3")
+    world.step()
+    decided = world.step()
+    assert world.created_jobs[-1] == "inventory-2-expand-1"
+    assert "waits for the end of Job inventory-2-expand-1" in decided.outcome.message
+    world.finish_job(a_report())
+    world.step()
+    assert world.created_jobs[-1] == "inventory-3-expand-1"
+    assert world.settle().outcome.message == "Revision 3 serves with 2 of 2 pods."
+
+
+def test_a_superseded_job_that_never_started_is_stopped() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.pods += (Pod("p", "inventory-2-expand-1", world.now, waiting_reason="ImagePullBackOff"),)
+    world.want(image="registry.test/api:3")
+    world.step()
+    assert any(isinstance(a, SuspendJob) for a in world.step().actions)
+    world.step()
+    assert world.created_jobs[-1] == "inventory-3-expand-1"
+
+
+def test_an_image_that_cannot_be_pulled_fails_after_its_deadline_and_not_before() -> None:
+    world = served(image_pull_deadline=60)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    said = 'Back-off pulling image "registry.test/api:2": not found'
+    world.pods += (
+        Pod("p", "inventory-2-expand-1", world.now, waiting_reason="ImagePullBackOff", waiting_message=said),
+    )
+    decided = world.step()
+    assert decided.outcome.phase is Phase.MIGRATING
+    assert decided.check_after == pytest.approx(60, abs=0.1)
+    world.pass_time(60)
+    decided = world.step()
+    assert decided.outcome.reason == "ImagePullFailed"
+    assert said in decided.outcome.message
+    assert world.jobs["inventory-2-expand-1"].suspended
+
+
+def test_pods_that_never_get_ready_fail_the_release_and_go_away_again() -> None:
+    world = served(progress_deadline=30)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    for _ in range(3):
+        world.step()
+    candidate = world.target.release
+    world.pods += (Pod("inventory-x", candidate, world.now, termination_message="boom\nINVENTORY_X is missing"),)
+    assert world.step().check_after == pytest.approx(30, abs=0.1)
+    world.pass_time(31)
+    decided = world.step()
+    assert decided.outcome.reason == "ProgressDeadlineExceeded"
+    assert "(pod inventory-x: INVENTORY_X is missing)" in decided.outcome.message
+    world.settle()
+    assert world.deployments[candidate].replicas == 0
+    assert world.stable.replicas == 2
+    assert world.stable.record.revision == 1
+
+
+def test_waiting_for_the_database_is_not_a_failed_migration() -> None:
+    world = World()
+    world.step()
+    world.step()
+    waiting = a_report("waiting", error="the database does not answer")
+    world.finish_job(waiting, failed=True, reason="DeadlineExceeded")
+    decided = world.step()
+    assert decided.outcome.phase is Phase.MIGRATING
+    assert decided.actions[-1] == CreateJob(world.app.release, 1, 2, "registry.test/api:1")
+
+
+def test_a_job_that_succeeded_without_a_report_is_asked_once_more() -> None:
+    world = World()
+    world.step()
+    world.step()
+    world.finish_job("")
+    world.step()
+    assert world.created_jobs[-1] == "inventory-1-expand-2"
+    assert world.settle().outcome.phase is Phase.HEALTHY
+
+
+def test_paused_holds_a_new_release_and_says_so() -> None:
+    world = served()
+    world.want(image=NEW, paused=True)
+    decided = world.step()
+    assert decided.outcome.phase is Phase.PAUSED
+    assert not decided.actions
+    world.want(paused=False)
+    assert world.settle().outcome.message == "Revision 2 serves with 2 of 2 pods."
+
+
+def test_the_scale_can_change_in_mid_release_and_at_rest() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    world.step()
+    world.step()
+    world.want(replicas=5)
+    assert world.settle().outcome.message == "Revision 2 serves with 5 of 5 pods."
+    world.want(replicas=0)
+    world.settle()
+    assert world.stable.replicas == 0
+    world.want(replicas=3)
+    assert world.settle().outcome.message == "Revision 2 serves with 3 of 3 pods."
+
+
+def test_the_history_is_kept_short_but_the_highest_revision_stays() -> None:
+    world = served(history_limit=1)
+    for number in range(2, 6):
+        world.want(image=f"registry.test/api:{number}")
+        world.settle()
+    assert sorted(d.record.revision for d in world.deployments.values()) == [4, 5]
+    assert {j.revision for j in world.jobs.values()} == {4, 5}
+
+
+def test_a_deployment_that_is_being_deleted_is_awaited_before_its_name_is_used_again() -> None:
+    world = served()
+    release = world.app.release
+    world.deployments[release] = replace(world.deployments[release], deleting=True)
+    decided = world.step()
+    assert not decided.actions
+    assert "still being deleted" in decided.outcome.message
+
+
+def test_a_name_that_somebody_else_uses_is_left_alone() -> None:
+    decided = plan(replace(World().observed(), foreign=("Service inventory",)), START)
+    assert decided.outcome.phase is Phase.FAILED
+    assert not decided.actions
+
+
+def test_one_object_is_written_once_a_pass() -> None:
+    world = served()
+    old = dict(world.app.content)
+    world.want(image=NEW)
+    for _ in range(2):
+        world.step()
+    world.finish_job(a_report())
+    for _ in range(3):
+        world.step()
+    world.want(content=old)
+    written = [a.deployment.release for a in world.step().actions if isinstance(a, UpdateDeployment)]
+    assert len(written) == len(set(written))

@@ -1,0 +1,89 @@
+"""The coalescing queue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from inventory_operator.queue import Key, Queue
+
+A: Key = ("shop", "a")
+B: Key = ("shop", "b")
+
+
+@asynccontextmanager
+async def running(work: Callable[[Key], Awaitable[float | None]], workers: int = 4) -> AsyncIterator[Queue]:
+    queue = Queue(work, workers)
+    task = asyncio.create_task(queue.run())
+    try:
+        yield queue
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_burst_of_events_is_one_look_now_and_one_after_it() -> None:
+    begun, go, looks = asyncio.Event(), asyncio.Event(), []
+
+    async def work(key: Key) -> None:
+        looks.append(key)
+        begun.set()
+        await go.wait()
+
+    async with asyncio.timeout(5), running(work) as queue:
+        queue.add(A)
+        await begun.wait()
+        for _ in range(20):
+            queue.add(A)
+        go.set()
+        begun.clear()
+        await begun.wait()
+    assert looks == [A, A]
+
+
+async def test_a_key_is_never_worked_on_twice_at_a_time_but_others_are_beside_it() -> None:
+    at_work: list[Key] = []
+    both, go = asyncio.Event(), asyncio.Event()
+
+    async def work(key: Key) -> None:
+        assert key not in at_work
+        at_work.append(key)
+        if len(at_work) == 2:
+            both.set()
+        await go.wait()
+        at_work.remove(key)
+
+    async with asyncio.timeout(5), running(work) as queue:
+        queue.add(A)
+        queue.add(A)
+        queue.add(B)
+        await both.wait()
+        assert sorted(at_work) == [A, B]
+        queue.add(A)
+        go.set()
+
+
+async def test_work_that_raises_is_done_again() -> None:
+    done, tries = asyncio.Event(), []
+
+    async def work(key: Key) -> None:
+        tries.append(key)
+        if len(tries) == 1:
+            raise RuntimeError("once")
+        done.set()
+
+    async with asyncio.timeout(5), running(work) as queue:
+        queue.add(A)
+        await done.wait()
+    assert tries == [A, A]
+
+
+async def test_a_look_that_was_asked_for_later_comes_and_an_earlier_one_is_kept() -> None:
+    done = asyncio.Event()
+
+    async def work(key: Key) -> None:
+        done.set()
+
+    async with asyncio.timeout(5), running(work) as queue:
+        queue.add_after(A, 0.01)
+        queue.add_after(A, 3600)
+        await done.wait()

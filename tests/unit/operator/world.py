@@ -1,0 +1,172 @@
+"""A model of a cluster in plain values: the planner's actions change it, and pods, Jobs and people move it on."""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from inventory_operator.model import (
+    App,
+    ApplyService,
+    CreateDeployment,
+    CreateJob,
+    DeleteDeployment,
+    DeleteJob,
+    Deployment,
+    Emit,
+    Job,
+    Migrations,
+    Observed,
+    Plan,
+    Pod,
+    Service,
+    Stage,
+    SuspendJob,
+    UpdateDeployment,
+)
+from inventory_operator.plan import plan
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def an_app(image: str = "registry.test/api:1", **changes: Any) -> App:
+    content = {"image": image}
+    app = App("shop", "inventory", "uid-1", 1, content, replicas=2, migrations=Migrations("owner"))
+    return replace(app, **changes)
+
+
+def a_report(
+    result: str = "applied", image: str = "0001", schema: str = "0001", error: str = "", **contract: str
+) -> str:
+    """What a migration pod leaves behind."""
+    return json.dumps(
+        {
+            "result": result,
+            "expand": {"image": image, "schema": schema},
+            "contract": {"image": "", "schema": "", "required": ""} | contract,
+            "error": error,
+        }
+    )
+
+
+@dataclass
+class World:
+    """What the API server would return, and the clock."""
+
+    app: App = field(default_factory=an_app)
+    now: datetime = START
+    deployments: dict[str, Deployment] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    pods: tuple[Pod, ...] = ()
+    service: Service | None = None
+    events: list[Emit] = field(default_factory=list)
+    created_jobs: list[str] = field(default_factory=list)
+
+    def observed(self) -> Observed:
+        return Observed(self.app, tuple(self.deployments.values()), tuple(self.jobs.values()), self.pods, self.service)
+
+    def step(self) -> Plan:
+        """One pass: decide, and carry it out. Time goes on a little."""
+        self.now += timedelta(milliseconds=1)
+        decided = plan(self.observed(), self.now)
+        for action in decided.actions:
+            match action:
+                case CreateDeployment(release, record):
+                    assert release not in self.deployments
+                    self.deployments[release] = Deployment(
+                        f"inventory-{release}",
+                        release,
+                        record,
+                        0,
+                        0,
+                        0,
+                        True,
+                        False,
+                        "1",
+                        record.image,
+                        record.revision,
+                    )
+                case UpdateDeployment(deployment, replicas, record, image):
+                    found = self.deployments[deployment.release]
+                    replicas = found.replicas if replicas is None else replicas
+                    self.deployments[deployment.release] = replace(
+                        found,
+                        record=record or found.record,
+                        replicas=replicas,
+                        pods=replicas,
+                        ready=min(found.ready, replicas),
+                        image=image or found.image,
+                    )
+                case DeleteDeployment(deployment):
+                    del self.deployments[deployment.release]
+                case CreateJob(_, revision, attempt, _):
+                    name = f"inventory-{revision}-expand-{attempt}"
+                    assert name not in self.jobs
+                    self.jobs[name] = Job(name, revision, attempt)
+                    self.created_jobs.append(name)
+                case SuspendJob(job):
+                    self.jobs[job.name] = replace(self.jobs[job.name], suspended=True)
+                case DeleteJob(job):
+                    del self.jobs[job.name]
+                case ApplyService(release):
+                    selector = {"inventory.dev/release": release} if release else {}
+                    self.service = Service(selector, owned=True, as_wanted=True)
+                case Emit():
+                    self.events.append(action)
+        return decided
+
+    def ready(self, release: str | None = None, count: int | None = None) -> None:
+        """Pods get ready: all that are there, or `count` of one release."""
+        for name, found in self.deployments.items():
+            if release in (None, name):
+                wanted = found.pods if count is None else min(count, found.pods)
+                self.deployments[name] = replace(found, ready=max(found.ready, wanted))
+
+    def finish_job(
+        self, message: str, failed: bool = False, reason: str = "PodFailurePolicy", image_id: str = ""
+    ) -> Job:
+        """The newest Job ends, its pod leaving `message`."""
+        job = next(reversed([j for j in self.jobs.values() if j.active]))
+        ended = replace(job, complete=not failed, failed=failed, reason=reason if failed else "")
+        self.jobs[job.name] = ended
+        pod = Pod(f"{job.name}-x", job.name, self.now, termination_message=message, image_id=image_id)
+        self.pods = (*self.pods, pod)
+        return ended
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def settle(self, passes: int = 40) -> Plan:
+        """Pass after pass, every pod getting ready and every Job succeeding, until nothing is to be done."""
+        for _ in range(passes):
+            decided = self.step()
+            before = dict(self.deployments)
+            self.ready()
+            if any(job.active for job in self.jobs.values()):
+                self.finish_job(a_report())
+            elif not decided.actions and before == self.deployments:
+                return decided
+        raise AssertionError(f"no rest after {passes} passes: {decided}")
+
+    @property
+    def stable(self) -> Deployment:
+        return max(
+            (d for d in self.deployments.values() if d.record.stage is Stage.PROMOTED), key=lambda d: d.record.revision
+        )
+
+    @property
+    def target(self) -> Deployment:
+        return self.deployments[self.app.release]
+
+    def want(self, **changes: Any) -> None:
+        """The user applies a changed spec."""
+        if "image" in changes:
+            changes["content"] = {"image": changes.pop("image")}
+        self.app = replace(self.app, generation=self.app.generation + 1, **changes)
+
+
+def served(image: str = "registry.test/api:1", **changes: Any) -> World:
+    """A world in which one release serves."""
+    world = World(an_app(image, **changes))
+    world.settle()
+    return world
