@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status images test check unit integration cluster-test dev crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test dev crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,12 @@ down: ## Take the cluster away, with all that belongs to it
 
 status: ## What runs where
 	@$(LOCAL) status
+
+env: ## What to eval in a shell: KUBECONFIG, PATH and INVENTORY_URL
+	@$(LOCAL) env
+
+demo-release: ## Build an image with one more migration, and print its name
+	@$(LOCAL) demo-release
 
 images: ## Build the images and push them to the cluster's registry
 	@$(LOCAL) images

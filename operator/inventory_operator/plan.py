@@ -137,6 +137,8 @@ class _Release:
         if job.complete:
             if report is None:
                 return self._job_without_report(target, job)
+            if against := objections(report.image, report.database):
+                return self._fail_incompatible(target, against[0], report.database)
             pin = pinned_image(record.image, next((p.image_id for p in reversed(pods) if p.image_id), ""))
             seen = replace(record, image_schema=report.image, database_schema=report.database, schema_seen=self.now)
             return self._start_rolling(target, seen, pin)
@@ -184,10 +186,8 @@ class _Release:
         if report and report.result == "waiting":
             return self._migrating(target, f"waits: {report.error}", self._next_attempt(target, job))
         if report and report.result == "refused":
-            if report.image and report.database and objections(report.image, report.database):
-                return self._fail(
-                    target, "SchemaIncompatible", f"{report.error}; {self._way_out(target, report.database)}"
-                )
+            if objections(report.image, report.database):
+                return self._fail_incompatible(target, report.error, report.database)
             return self._fail(target, "MigrationRefused", report.error)
         if report and report.result == "failed":
             return self._fail(target, "MigrationFailed", report.error)
@@ -315,6 +315,10 @@ class _Release:
             stable=self.stable,
             candidate=target,
         )
+
+    def _fail_incompatible(self, target: Deployment, why: str, database: DatabaseSchema) -> Plan:
+        message = f"{why.rstrip('.')}; {self._way_out(target, database)}"
+        return self._fail(target, "SchemaIncompatible", message)
 
     def _failed_message(self, record: Record) -> str:
         serving = f"Revision {self.stable.record.revision} serves on" if self.stable else "Nothing serves yet"
@@ -478,8 +482,8 @@ class Report:
 
     result: str
     error: str
-    image: ImageSchema | None
-    database: DatabaseSchema | None
+    image: ImageSchema
+    database: DatabaseSchema
 
     @classmethod
     def parse(cls, pod: Pod) -> "Report | None":
