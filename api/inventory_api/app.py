@@ -1,0 +1,157 @@
+"""The application, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, SecretStr
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inventory_api import probes
+from inventory_api.auth.endpoints import router as auth
+from inventory_api.build import NAME, installed_version
+from inventory_api.categories.endpoints import router as categories
+from inventory_api.database import Database
+from inventory_api.idempotency import repository as idempotency
+from inventory_api.items.endpoints import router as items
+from inventory_api.loans.endpoints import router as loans
+from inventory_api.metrics import Metrics
+from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
+from inventory_api.migrations.revisions import read_image
+from inventory_api.migrations.rule import ImageSchema
+from inventory_api.passwords import Passwords
+from inventory_api.problems import ProblemDocument, handle_problems
+from inventory_api.readiness import Readiness
+from inventory_api.resources import Resources
+from inventory_api.settings import ServiceSettings
+from inventory_api.throttle import SignInThrottle
+from inventory_api.tokens import Tokens
+from inventory_api.users import service as users_service
+from inventory_api.users.endpoints import router as users
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES = 1_000_000
+_KEYS_KEPT = timedelta(hours=24)
+_HOUSEKEEPING_SECONDS = 600
+
+
+class Links(BaseModel):
+    documentation: str = "/api/docs"
+    openapi: str = "/api/openapi.json"
+    sign_in: str = "/api/v1/auth/token"
+
+
+class Root(BaseModel):
+    name: str
+    version: str
+    release: str
+    revision: str
+    links: Links
+
+
+def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> FastAPI:
+    """The service on these settings; `image` is what its schema must be, as read from the migrations' files."""
+    resources = _resources(settings, image or read_image().schema)
+    app = FastAPI(
+        title="Inventory",
+        version=settings.version,
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=_lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.resources = resources
+    handle_problems(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES)
+    app.add_middleware(RequestRecord, metrics=resources.metrics)
+    app.add_middleware(RequestIdentity, release=settings.release)
+    app.include_router(_root(settings))
+    app.include_router(probes.router)
+    app.include_router(_api())
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The contract with callers; it depends on no setting."""
+    settings = ServiceSettings(
+        database_url=SecretStr("postgresql://nowhere"), secret_key=SecretStr("-" * 32), version=installed_version()
+    )
+    return create_app(settings).openapi()
+
+
+def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
+    database, passwords = Database(settings), Passwords()
+
+    async def prepare(session: AsyncSession) -> None:
+        if settings.admin_email and settings.admin_password:
+            await users_service.ensure_first_admin(
+                session, passwords, settings.admin_email, settings.admin_password.get_secret_value()
+            )
+
+    return Resources(
+        settings=settings,
+        database=database,
+        metrics=Metrics(settings.version, settings.release, settings.revision),
+        passwords=passwords,
+        readiness=Readiness(image, database, prepare),
+        throttle=SignInThrottle(settings.redis_url.get_secret_value() if settings.redis_url else None),
+        tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
+    )
+
+
+def _root(settings: ServiceSettings) -> APIRouter:
+    router = APIRouter(tags=["service"])
+
+    @router.get("/")
+    async def get_root() -> Root:
+        return Root(
+            name=NAME,
+            version=settings.version,
+            release=settings.release,
+            revision=settings.revision,
+            links=Links(),
+        )
+
+    return router
+
+
+def _api() -> APIRouter:
+    problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
+    router = APIRouter(prefix="/api/v1", responses={"default": problem})
+    for domain in (auth, users, categories, items, loans):
+        router.include_router(domain)
+    return router
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    resources: Resources = app.state.resources
+    task = asyncio.create_task(_background(resources))
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await resources.close()
+
+
+async def _background(resources: Resources) -> None:
+    await resources.readiness.await_schema()
+    while True:
+        try:
+            async with resources.database.transaction() as session:
+                await idempotency.forget(session, _KEYS_KEPT)
+        except Exception as error:
+            log.warning("old idempotency keys stay until the next round", error=type(error).__name__)
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)

@@ -1,0 +1,100 @@
+"""The command line. Each command imports what it needs when it runs: most need little."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+MIGRATE_ACTIONS = ("expand", "contract", "status", "plan", "adopt")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the process's exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="inventory-api", description="The inventory and loans service.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve HTTP")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.set_defaults(command=_serve)
+
+    dev = commands.add_parser("dev", help="a first look: its own PostgreSQL and Valkey, an admin, and the service")
+    dev.add_argument("--port", type=int, default=8000)
+    dev.add_argument("--data", metavar="DIRECTORY", help="keep the data here; else it is gone when the command ends")
+    dev.set_defaults(command=_dev)
+
+    migrate = commands.add_parser("migrate", help="change the database schema, or look at it")
+    migrate.add_argument("action", choices=MIGRATE_ACTIONS)
+    migrate.set_defaults(command=_migrate)
+
+    smoke = commands.add_parser("smoke", help="sign in, create an item, lend it and take it back")
+    smoke.add_argument("--url", required=True)
+    smoke.set_defaults(command=_smoke)
+
+    create_admin = commands.add_parser("create-admin", help="create an admin; the password comes from standard input")
+    create_admin.add_argument("email")
+    create_admin.set_defaults(command=_create_admin)
+
+    openapi = commands.add_parser("openapi", help="print the API's OpenAPI document")
+    openapi.set_defaults(command=_openapi)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from inventory_api.server import listen, serve
+    from inventory_api.settings import ServiceSettings, SettingsError, read_settings
+
+    try:
+        settings = read_settings(ServiceSettings)
+    except SettingsError as error:
+        return _refuse(error)
+    with listen(None, options.port) as listener:
+        serve(settings, listener)
+    return 0
+
+
+def _dev(options: argparse.Namespace) -> int:
+    from inventory_api.dev import first_look
+
+    return first_look(port=options.port, data=options.data)
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from inventory_api.migrations.command import migrate
+
+    return migrate(options.action)
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    from inventory_api.smoke import smoke
+
+    return smoke(options.url)
+
+
+def _create_admin(options: argparse.Namespace) -> int:
+    from inventory_api.settings import ServiceSettings, SettingsError, read_settings
+    from inventory_api.users.command import create_admin
+
+    try:
+        settings = read_settings(ServiceSettings)
+    except SettingsError as error:
+        return _refuse(error)
+    return create_admin(settings, options.email, sys.stdin.readline().rstrip("\n"))
+
+
+def _openapi(options: argparse.Namespace) -> int:
+    import json
+
+    from inventory_api.app import openapi_document
+
+    print(json.dumps(openapi_document(), indent=2))
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    print(f"inventory-api cannot start; the environment is wrong:\n{error}", file=sys.stderr)
+    return 2

@@ -1,0 +1,50 @@
+"""The kinds of input: every text and number has bounds, and what is not known is refused."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+MAX_ID = 2**63 - 1
+MAX_QUANTITY = 1_000_000
+
+
+class Input(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class Output(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _within_the_calendar(value: datetime) -> datetime:
+    """An offset may carry a time out of the years that Python and PostgreSQL share."""
+    if not 1970 <= value.year <= 9000:
+        raise ValueError("must be a year from 1970 to 9000")
+    return _utc(value)
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Sku = Annotated[Text, Field(min_length=1, max_length=64)]
+Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower)]
+NewPassword = Annotated[Text, Field(min_length=8, max_length=128)]
+GivenPassword = Annotated[Text, Field(max_length=128)]
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
+QueryId = Annotated[int, Field(ge=1, le=MAX_ID)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+Stock = Annotated[int, Field(strict=True, ge=0, le=MAX_QUANTITY)]
+Moment = Annotated[AwareDatetime, AfterValidator(_within_the_calendar)]
+Shown = Annotated[datetime, PlainSerializer(_utc)]

@@ -1,0 +1,225 @@
+"""A run of the migration command: look, decide, do, report."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import structlog
+from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+
+from inventory_api.migrations.apply import apply_revision, sql_of
+from inventory_api.migrations.decision import Decision, Facts, decide_contract, decide_expand, pending_revisions
+from inventory_api.migrations.grants import grant_to_service
+from inventory_api.migrations.history import (
+    AppliedRevision,
+    applied_revisions,
+    records,
+    schema_history,
+    schema_owner,
+    select_applied,
+)
+from inventory_api.migrations.result import Outcome, Result
+from inventory_api.migrations.revisions import HISTORIES, Image, Revision, read_image
+from inventory_api.migrations.session import (
+    InterruptedRunError,
+    Interruption,
+    Limits,
+    TimeLimitError,
+    WaitedTooLongError,
+    connected,
+    in_transaction,
+    is_connection_loss,
+    last_line,
+    locked_connection,
+    sqlstate,
+)
+from inventory_api.settings import SERVICE_APPLICATION_NAME, MigrationSettings
+
+log = structlog.get_logger()
+
+_LOCK_ATTEMPTS = 6
+_WORTH_ANOTHER_ATTEMPT = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+
+
+class MigrationFailedError(Exception):
+    """A migration failed by its own fault; all of it is rolled back."""
+
+
+class RefusedError(Exception):
+    """A rule forbids this run; nothing was tried."""
+
+
+class MigrationRun:
+    """One run. It keeps what it has seen and done, because it owes a report however it ends."""
+
+    def __init__(self, settings: MigrationSettings, interruption: Interruption, image: Image | None = None) -> None:
+        self._settings = settings
+        self._interruption = interruption
+        self._limits = Limits(settings.migration_wait_seconds, settings.migration_timeout_seconds)
+        self._facts = Facts(image or read_image(), app_uid=settings.app_uid, service_role=settings.service_role)
+        self._applied: list[str] = []
+
+    def expand(self) -> Result:
+        """Applies the pending expand migrations; on a fresh database the contract migrations after them."""
+        return self._reported("applied", lambda: self._migrate(decide_expand))
+
+    def contract(self) -> Result:
+        """Applies the pending contract migrations: the point of no return for older releases."""
+        return self._reported("applied", lambda: self._migrate(decide_contract))
+
+    def status(self) -> Result:
+        return self._reported("status", self._look)
+
+    def plan(self, write: Callable[[str], object]) -> Result:
+        """Hands the SQL of all pending migrations to `write`, history by history."""
+
+        def show() -> None:
+            self._look()
+            for history in HISTORIES:
+                write(sql_of(pending_revisions(self._facts, history)))
+
+        return self._reported("plan", show)
+
+    def adopt(self) -> Result:
+        """Makes the InventoryApp of the settings the owner, whichever was it before."""
+        return self._reported("nothing", self._adopt)
+
+    def _reported(self, success: Outcome, step: Callable[[], None]) -> Result:
+        started = time.monotonic()
+        outcome, error = success, ""
+        with self._interruption:
+            try:
+                step()
+            except (WaitedTooLongError, InterruptedRunError) as reason:
+                outcome, error = "waiting", str(reason)
+            except RefusedError as reason:
+                outcome, error = "refused", str(reason)
+            except (MigrationFailedError, TimeLimitError) as reason:
+                outcome, error = "failed", str(reason)
+            except DBAPIError as reason:
+                outcome, error = ("waiting" if is_connection_loss(reason) else "failed"), last_line(reason)
+        if outcome == "applied" and not self._applied:
+            outcome = "nothing"
+        return Result(
+            outcome,
+            self._facts.image.schema,
+            self._facts.schema,
+            tuple(self._applied),
+            error,
+            time.monotonic() - started,
+        )
+
+    def _look(self) -> None:
+        with connected(self._url, self._application_name, self._limits, self._interruption) as connection:
+            self._facts = self._observe(connection)
+
+    def _migrate(self, decide: Callable[[Facts], Decision]) -> None:
+        with self._locked() as connection:
+            self._facts = self._observe(connection)
+            decision = decide(self._facts)
+            if decision.refusal:
+                raise RefusedError(decision.refusal)
+            self._claim(connection)
+            for revision in (*self._facts.image.expand, *self._facts.image.contract):
+                if revision.identifier in (*decision.expand, *decision.contract):
+                    self._apply(connection, revision)
+            self._finish(connection, all_expanded=decide is decide_expand)
+
+    def _adopt(self) -> None:
+        if not self._settings.app_uid:
+            raise RefusedError("INVENTORY_APP_UID must name the InventoryApp that adopts this database")
+        with self._locked() as connection:
+            self._facts = self._observe(connection)
+            self._claim(connection)
+            with in_transaction(connection):
+                connection.execute(update(schema_owner).values(app_uid=self._settings.app_uid, since=func.now()))
+
+    @contextmanager
+    def _locked(self) -> Iterator[Connection]:
+        with locked_connection(self._url, self._application_name, self._limits, self._interruption) as connection:
+            self._interruption.limit(self._limits.timeout_seconds)
+            yield connection
+
+    def _observe(self, connection: Connection) -> Facts:
+        """Facts are taken under the lock, or they may be of yesterday."""
+        known = connection.scalar(select(func.to_regclass(f"public.{schema_history.name}"))) is not None
+        applied = applied_revisions(connection.execute(select_applied()).all()) if known else ()
+        owner = connection.execute(select(schema_owner)).one_or_none() if known else None
+        role = self._settings.service_role
+        return replace(
+            self._facts,
+            applied=applied,
+            owner=owner.app_uid if owner else "",
+            contract_follows=owner.contract_follows if owner else not applied,
+            service_role_exists=bool(
+                connection.scalar(text("SELECT count(*) FROM pg_roles WHERE rolname = :role"), {"role": role})
+            ),
+            other_sessions=self._other_sessions(connection),
+        )
+
+    def _other_sessions(self, connection: Connection) -> tuple[str, ...]:
+        query = text(
+            "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() "
+            "AND starts_with(application_name, :service) AND application_name <> :own ORDER BY 1"
+        )
+        own = f"{SERVICE_APPLICATION_NAME}/{self._settings.release}"
+        return tuple(connection.scalars(query, {"service": f"{SERVICE_APPLICATION_NAME}/", "own": own}))
+
+    def _claim(self, connection: Connection) -> None:
+        """Creates the records, and writes the owner down before the first migration."""
+        with in_transaction(connection):
+            records.create_all(connection)
+            connection.execute(
+                insert(schema_owner)
+                .values(app_uid=self._settings.app_uid, contract_follows=self._facts.contract_follows)
+                .on_conflict_do_nothing()
+            )
+            if self._settings.app_uid:
+                connection.execute(
+                    update(schema_owner).where(schema_owner.c.app_uid == "").values(app_uid=self._settings.app_uid)
+                )
+
+    def _apply(self, connection: Connection, revision: Revision) -> None:
+        log.info("migration starts", revision=revision.identifier, history=revision.history)
+        for attempt in range(1, _LOCK_ATTEMPTS + 1):
+            try:
+                apply_revision(connection, revision, self._settings.release, self._interruption.check)
+                break
+            except Exception as error:
+                self._raise_interruption(revision)
+                if isinstance(error, DBAPIError) and is_connection_loss(error):
+                    raise
+                if sqlstate(error) not in _WORTH_ANOTHER_ATTEMPT or attempt == _LOCK_ATTEMPTS:
+                    log.exception("migration failed", revision=revision.identifier)
+                    raise MigrationFailedError(f"migration {revision.identifier} failed: {last_line(error)}") from error
+                log.warning("migration could not get its locks, tries again", revision=revision.identifier)
+            self._interruption.pause(1)
+        self._applied.append(revision.identifier)
+        done = AppliedRevision(revision.identifier, revision.history, revision.checksum, self._settings.release)
+        self._facts = replace(self._facts, applied=(*self._facts.applied, done))
+        log.info("migration applied", revision=revision.identifier)
+
+    def _raise_interruption(self, revision: Revision) -> None:
+        try:
+            self._interruption.check()
+        except TimeLimitError as reason:
+            raise TimeLimitError(f"migration {revision.identifier} failed: {reason}") from reason
+        except InterruptedRunError as reason:
+            raise InterruptedRunError(f"{reason}; migration {revision.identifier} was rolled back") from reason
+
+    def _finish(self, connection: Connection, *, all_expanded: bool) -> None:
+        with in_transaction(connection):
+            grant_to_service(connection, self._settings.service_role)
+            if all_expanded and self._facts.contract_follows:
+                connection.execute(update(schema_owner).values(contract_follows=False))
+
+    @property
+    def _url(self) -> str:
+        return self._settings.migration_database_url.get_secret_value()
+
+    @property
+    def _application_name(self) -> str:
+        return f"inventory-migration/{self._settings.release}"

@@ -1,0 +1,29 @@
+"""What the cluster asks: whether the process lives, whether it may serve, and its figures."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from inventory_api.dependencies import Shared
+from inventory_api.metrics import CONTENT_TYPE
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/livez")
+async def livez() -> JSONResponse:
+    """Asks nothing of anybody: a restart cures neither the database nor Redis."""
+    return JSONResponse({"status": "alive"})
+
+
+@router.get("/readyz")
+async def readyz(shared: Shared) -> JSONResponse:
+    readiness = shared.readiness
+    if readiness.ready:
+        return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "unready", "reasons": list(readiness.reasons)}, 503)
+
+
+@router.get("/metrics")
+async def metrics(shared: Shared) -> Response:
+    shared.metrics.ready.set(shared.readiness.ready)
+    return Response(shared.metrics.exposition(), media_type=CONTENT_TYPE)

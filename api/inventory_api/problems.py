@@ -1,0 +1,134 @@
+"""Errors as RFC 9457 problem details, made in one place."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from inventory_api.database import is_passing
+
+log = structlog.get_logger()
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER: Final = {"Retry-After": "1"}
+
+
+class Problem(Exception):  # noqa: N818 - the RFC's own word
+    """A refusal with a stable `kind`, which callers may rely on."""
+
+    def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers
+
+
+class FieldProblem(BaseModel):
+    field: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """The body of every error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+def not_found(what: str) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
+
+
+def conflict(kind: str, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
+    return Problem(HTTPStatus.CONFLICT, kind, detail, headers)
+
+
+def unavailable(detail: str) -> Problem:
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, RETRY_AFTER)
+
+
+def problem_response(
+    request_id: str,
+    status: int,
+    kind: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: Sequence[FieldProblem] = (),
+) -> JSONResponse:
+    document = ProblemDocument(
+        type=f"urn:inventory:problem:{kind}",
+        title=kind.replace("-", " ").capitalize(),
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=list(errors) or None,
+    )
+    return JSONResponse(
+        document.model_dump(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def handle_problems(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    for kind in (DBAPIError, PoolTimeoutError, OSError):
+        app.add_exception_handler(kind, _on_database)
+
+
+def request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for this type
+    return problem_response(request_id(request), error.status, error.kind, error.detail, error.headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    errors = [FieldProblem(field=_field(problem["loc"]), message=_message(problem)) for problem in error.errors()]
+    detail = "The request is not valid: " + "; ".join(f"{each.field}: {each.message}" for each in errors[:3]) + "."
+    return problem_response(
+        request_id(request), HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, errors=errors
+    )
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    phrase = HTTPStatus(error.status_code).phrase
+    kind = phrase.lower().replace(" ", "-")
+    return problem_response(
+        request_id(request), error.status_code, kind, f"{str(error.detail).rstrip('.')}.", error.headers
+    )
+
+
+async def _on_database(request: Request, error: Exception) -> JSONResponse:
+    if not is_passing(error):
+        raise error
+    log.warning("database unavailable", error=type(error).__name__)
+    detail = "The database cannot be reached now. The request did nothing; send it again."
+    return problem_response(request_id(request), HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, RETRY_AFTER)
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _field(location: Sequence[Any]) -> str:
+    """The path to what is wrong, without saying again that it is in the body."""
+    parts = [str(part) for part in location]
+    return ".".join(parts[1:] if len(parts) > 1 and parts[0] == "body" else parts)

@@ -1,0 +1,64 @@
+"""Whether this release runs on the schema that the database has, asked at the start until it does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inventory_api.database import Database
+from inventory_api.migrations.history import applied_revisions, database_schema, schema_history, select_applied
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
+
+log = structlog.get_logger()
+
+_POLL_SECONDS = 1.0
+
+
+class Readiness:
+    """Turns ready once and stays so: a database that goes away later must not empty the Service of its pods."""
+
+    def __init__(
+        self, image: ImageSchema, database: Database, prepare: Callable[[AsyncSession], Awaitable[None]]
+    ) -> None:
+        self._image = image
+        self._database = database
+        self._prepare = prepare
+        self.ready = False
+        self.reasons: tuple[str, ...] = ("The schema has not been looked at yet.",)
+
+    async def await_schema(self) -> None:
+        """Returns when the rule holds and `prepare` is done; both are tried until then."""
+        while not self.ready:
+            reasons = await self._look()
+            if not reasons:
+                self.ready, self.reasons = True, ()
+                log.info("ready", expand=self._image.expand, contract=self._image.contract)
+                return
+            if reasons != self.reasons:
+                log.warning("not ready", reasons=reasons)
+                self.reasons = reasons
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _look(self) -> tuple[str, ...]:
+        try:
+            async with self._database.transaction() as session:
+                reasons = objections(self._image, await _read_schema(session))
+                if not reasons:
+                    await self._prepare(session)
+                return reasons
+        except Exception as error:  # whatever it is, a living pod that says why is worth more than a dead one
+            log.debug("schema could not be read", exc_info=True)
+            return (f"The database's schema cannot be read: {_first_line(error)}",)
+
+
+async def _read_schema(session: AsyncSession) -> DatabaseSchema:
+    if await session.scalar(select(func.to_regclass(schema_history.name))) is None:
+        return DatabaseSchema((), ())
+    return database_schema(applied_revisions((await session.execute(select_applied())).all()))
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().split("\n", 1)[0] or type(cause).__name__

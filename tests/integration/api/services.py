@@ -1,0 +1,164 @@
+"""The service on real stores, in this process or in one of its own, and people who use it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from inventory_api.app import create_app
+from inventory_api.migrations.rule import ImageSchema
+from inventory_api.settings import ServiceSettings
+from pydantic import SecretStr
+
+from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
+
+EMAIL, PASSWORD = "admin@example.com", "a long password"
+SECRET_KEY = "k" * 32
+
+
+def tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+class Api:
+    """A client of the API, with the token of whoever signed in."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.http.get(path, **options)
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.post(path, json=body, headers=named)
+
+    async def sign_in(self, email: str = EMAIL, password: str = PASSWORD) -> None:
+        answer = await self.post("/api/v1/auth/token", {"email": email, "password": password})
+        assert answer.status_code == 200, answer.text
+        self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    async def item(self, quantity: int = 1, **more: Any) -> dict[str, Any]:
+        body = {"name": "Drill", "sku": uuid.uuid4().hex, "quantity": quantity, **more}
+        return created(await self.post("/api/v1/items", body))
+
+    async def check_out(self, item_id: int, key: str | None = None, **more: Any) -> httpx.Response:
+        body = {"item_id": item_id, "quantity": 1, "due_at": tomorrow(), **more}
+        return await self.post("/api/v1/loans", body, Idempotency_Key=key or uuid.uuid4().hex)
+
+    async def available(self, item_id: int) -> int:
+        return int((await self.get(f"/api/v1/items/{item_id}")).json()["available"])
+
+
+def created(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def settings_for(database_url: str, **more: Any) -> ServiceSettings:
+    given: dict[str, Any] = {
+        "environment": "testing",
+        "database_url": SecretStr(database_url),
+        "secret_key": SecretStr(SECRET_KEY),
+        "admin_email": EMAIL,
+        "admin_password": SecretStr(PASSWORD),
+        "release": "r1",
+        "revision": "7",
+        **more,
+    }
+    return ServiceSettings(**given)
+
+
+@asynccontextmanager
+async def running(settings: ServiceSettings, image: ImageSchema | None = None) -> AsyncIterator[FastAPI]:
+    app = create_app(settings, image)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[Api]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://inventory", timeout=PATIENCE_SECONDS) as http:
+        yield Api(http)
+
+
+async def ready(api: Api) -> None:
+    async def is_ready() -> bool:
+        return (await api.get("/readyz")).status_code == 200
+
+    await soon(is_ready)
+
+
+async def unready_because_of(api: Api, reason: str) -> None:
+    async def says_so() -> bool:
+        answer = await api.get("/readyz")
+        return answer.status_code == 503 and reason in answer.text
+
+    await soon(says_so)
+
+
+class ServedProcess:
+    """`inventory-api serve` as the image runs it."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self._process = process
+        self.url = url
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        return self._process.wait(PATIENCE_SECONDS)
+
+    def accepts_connections(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", int(self.url.rsplit(":", 1)[1])), 5).close()
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def served(database_url: str, **environment: str) -> Iterator[ServedProcess]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inventory_api", "serve", "--port", str(port)],
+        env={
+            **os.environ,
+            "INVENTORY_DATABASE_URL": database_url,
+            "INVENTORY_SECRET_KEY": SECRET_KEY,
+            "INVENTORY_ADMIN_EMAIL": EMAIL,
+            "INVENTORY_ADMIN_PASSWORD": PASSWORD,
+            **environment,
+        },
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    service = ServedProcess(process, f"http://127.0.0.1:{port}")
+    try:
+        eventually(service.is_ready)
+        yield service
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

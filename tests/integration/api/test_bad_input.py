@@ -1,0 +1,135 @@
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.integration.api.services import Api, client_of, ready, running, settings_for, tomorrow
+from tests.integration.stores import SERVICE, Postgres
+
+ITEM = {"name": "Drill", "sku": "bad-input", "quantity": 1}
+LOAN = {"item_id": 1, "quantity": 1, "due_at": tomorrow()}
+
+
+@pytest.fixture(scope="module")
+async def admin(postgres: Postgres) -> AsyncIterator[Api]:
+    """One service for all: what is refused leaves nothing behind."""
+    url = postgres.url(postgres.migrated_database(), SERVICE)
+    async with running(settings_for(url)) as app, client_of(app) as api:
+        await ready(api)
+        await api.sign_in()
+        yield api
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("items", {**ITEM, "colour": "red"}),
+        ("items", {**ITEM, "name": ""}),
+        ("items", {**ITEM, "name": "x" * 201}),
+        ("items", {**ITEM, "name": "a\0b"}),
+        ("items", {**ITEM, "quantity": -1}),
+        ("items", {**ITEM, "quantity": 2**31}),
+        ("items", {**ITEM, "quantity": 10**30}),
+        ("items", {**ITEM, "quantity": "1"}),
+        ("items", {**ITEM, "quantity": True}),
+        ("items", {**ITEM, "category_id": 0}),
+        ("items", {**ITEM, "category_id": 2**63}),
+        ("items", []),
+        ("items", None),
+        ("loans", {**LOAN, "due_at": "2020-01-01T00:00:00Z"}),
+        ("loans", {**LOAN, "due_at": "9999-12-31T23:59:59-12:00"}),
+        ("loans", {**LOAN, "due_at": "2030-01-01T00:00:00"}),
+        ("loans", {**LOAN, "due_at": 10**20}),
+        ("loans", {**LOAN, "quantity": 0}),
+        ("users", {"email": "no address", "name": "a", "password": "long enough"}),
+        ("users", {"email": "a@b.example", "name": "a", "password": "short"}),
+        ("users", {"email": "a@b.example", "name": "a", "password": "long enough", "role": "root"}),
+    ],
+)
+async def test_what_is_out_of_bounds_is_refused_by_name(admin: Api, path: str, body: Any) -> None:
+    answer = await admin.post(f"/api/v1/{path}", body, Idempotency_Key="k")
+
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "with space", "ümlaut"])
+async def test_a_key_has_bounds(admin: Api, key: str) -> None:
+    answer = await admin.http.post("/api/v1/loans", json=LOAN, headers=[(b"Idempotency-Key", key.encode())])
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "cursor=x",
+        "cursor=%00",
+        "cursor=aWQ6LTE",
+        "cursor=aWQ6OTk5OTk5OTk5OTk5OTk5OTk5OTk5",
+        "sort=name",
+    ],
+)
+async def test_a_list_refuses_what_it_does_not_know(admin: Api, query: str) -> None:
+    assert (await admin.get(f"/api/v1/items?{query}")).status_code == 422
+
+
+@pytest.mark.parametrize("identifier", ["0", "-1", "x", "9223372036854775808", "1.5", "%00"])
+async def test_an_identifier_has_bounds(admin: Api, identifier: str) -> None:
+    assert (await admin.get(f"/api/v1/items/{identifier}")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b'{"name": "\\ud800", "sku": "a", "quantity": 1}', b"[" * 100_000, b"9" * 5000],
+)
+async def test_a_body_that_is_no_proper_json_is_refused(admin: Api, content: bytes) -> None:
+    answer = await admin.http.post("/api/v1/items", content=content, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_may_only_be_so_large_however_it_is_sent(admin: Api) -> None:
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    for content in (b" " * 2_000_000, chunks()):
+        answer = await admin.http.post("/api/v1/items", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_error_names_each_field_and_the_request(admin: Api) -> None:
+    answer = await admin.http.post("/api/v1/items", json={"name": ""}, headers={"X-Request-ID": "mine-1"})
+    body = answer.json()
+
+    assert {error["field"] for error in body["errors"]} == {"name", "sku", "quantity"}
+    assert (body["type"], body["status"]) == ("urn:inventory:problem:invalid-request", 422)
+    assert body["request_id"] == answer.headers["X-Request-ID"] == "mine-1"
+
+
+async def test_what_is_not_there_and_what_is_not_allowed_are_problems_too(admin: Api) -> None:
+    answers = [
+        await admin.get("/api/v1/items/999999"),
+        await admin.get("/api/v1/nothing"),
+        await admin.http.delete("/api/v1/items"),
+        await admin.check_out(999999),
+        await admin.check_out(1, user_id=999999),
+        await admin.post("/api/v1/items", {**ITEM, "category_id": 999999}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 405, 404, 404, 404]
+    assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
+
+
+async def test_a_sku_is_taken_once(admin: Api) -> None:
+    await admin.item(sku="same")
+
+    answer = await admin.post("/api/v1/items", {**ITEM, "sku": "same"})
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:inventory:problem:sku-taken")

@@ -1,0 +1,97 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+from tests.integration.api.services import EMAIL, PASSWORD, free_port, served
+from tests.integration.conditions import PATIENCE_SECONDS, eventually
+from tests.integration.stores import SERVICE, Postgres
+
+
+def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "inventory_api", *arguments]
+    given = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, input=stdin, env=given, capture_output=True, text=True, check=False)
+
+
+def test_smoke_lends_an_item_and_takes_it_back(postgres: Postgres, database: str) -> None:
+    with served(postgres.url(database, SERVICE)) as service:
+        admin = {"INVENTORY_ADMIN_EMAIL": EMAIL, "INVENTORY_ADMIN_PASSWORD": PASSWORD}
+        good = run("smoke", "--url", service.url, **admin)
+        bad = run("smoke", "--url", service.url, **{**admin, "INVENTORY_ADMIN_PASSWORD": "wrong"})
+    away = run("smoke", "--url", service.url, **admin)
+
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "took it back" in good.stdout
+    assert (bad.returncode, "answered with 401" in bad.stderr) == (1, True)
+    assert (away.returncode, "was not answered" in away.stderr) == (1, True)
+    assert "Traceback" not in bad.stderr + away.stderr
+
+
+def test_an_admin_is_created_by_command(postgres: Postgres, database: str) -> None:
+    environment = {"INVENTORY_DATABASE_URL": postgres.url(database, SERVICE), "INVENTORY_SECRET_KEY": "k" * 32}
+
+    first = run("create-admin", "Boss@example.com", stdin="long enough\n", **environment)
+    again = run("create-admin", "boss@example.com", stdin="long enough\n", **environment)
+    short = run("create-admin", "other@example.com", stdin="short\n", **environment)
+
+    assert first.returncode == 0, first.stderr
+    assert postgres.execute("SELECT email, role FROM users", database=database) == [("boss@example.com", "admin")]
+    assert (again.returncode, "already" in again.stderr) == (1, True)
+    assert (short.returncode, "password" in short.stderr) == (2, True)
+
+
+def test_serve_lists_what_is_missing_and_does_not_start() -> None:
+    done = run("serve")
+
+    assert done.returncode == 2
+    assert "INVENTORY_DATABASE_URL: is required" in done.stderr
+    assert "INVENTORY_SECRET_KEY: is required" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_openapi_prints_the_contract() -> None:
+    document = json.loads(run("openapi").stdout)
+
+    operations = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
+    assert {"sign_in", "create_item", "check_out", "return_loan"} <= operations
+    assert not {"/livez", "/readyz", "/metrics"} & set(document["paths"])
+
+
+def test_dev_gives_a_first_look_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inventory_api", "dev", "--port", str(port)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": "/tmp", "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            eventually(lambda: " ready" in log.read_text())
+            password = re.search(r'"password": "(.+?)"', log.read_text())
+            assert password is not None
+            with urlopen(f"http://127.0.0.1:{port}/") as answer:
+                assert json.load(answer)["name"] == "inventory"
+            done = run(
+                "smoke",
+                "--url",
+                f"http://127.0.0.1:{port}",
+                INVENTORY_ADMIN_EMAIL="admin@example.com",
+                INVENTORY_ADMIN_PASSWORD=password[1],
+            )
+            process.send_signal(signal.SIGINT)
+            code = process.wait(PATIENCE_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+
+    assert done.returncode == 0, done.stderr
+    folder = re.search(r"data in (\S+)", log.read_text())
+    assert folder is not None
+    assert (code, Path(folder[1]).exists()) == (0, False)

