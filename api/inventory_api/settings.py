@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from inventory_api.build import installed_version
@@ -10,6 +10,12 @@ from inventory_api.build import installed_version
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
 _CONFIG = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda given: given.upper() if isinstance(given, str) else given),
+]
 
 
 class SettingsError(Exception):
@@ -44,7 +50,7 @@ class ServiceSettings(BaseSettings):
     release: str = "none"
     revision: str = "none"
     version: str = Field(default_factory=installed_version)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: LogLevel = "INFO"
     access_token_seconds: int = Field(default=3600, ge=60, le=86_400)
     # Connections of one pod. Requests of one process share a core, so a few connections keep the database busy;
     # all pods together must stay below the server's max_connections.
@@ -68,7 +74,7 @@ class MigrationSettings(BaseSettings):
     migration_timeout_seconds: float = Field(default=600, gt=0, le=86_400)
     migration_wait_seconds: float = Field(default=60, ge=0, le=86_400)
     termination_log: str | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: LogLevel = "INFO"
 
 
 class SmokeSettings(BaseSettings):

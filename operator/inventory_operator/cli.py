@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import kopf
+from kopf._core.engines import peering
 
 from . import handlers, metrics, server
 from .kube import ApiError, Kube, UnreachableError
@@ -90,6 +91,9 @@ async def _run(args: argparse.Namespace) -> None:
         await kopf.operator(
             registry=registry,
             settings=handlers.settings(),
+            identity=peering.Identity(
+                "inventory-operator"
+            ),  # else Kopf asks for the user's name, and a pod may have none
             namespaces=namespaces,
             clusterwide=not namespaces,
             ready_flag=ready,

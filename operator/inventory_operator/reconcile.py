@@ -59,7 +59,10 @@ async def _reconcile(kube: Kube, namespace: str, name: str) -> float | None:
             await write_status(kube, app, status.failed(app, "InvalidSpec", f"The spec was refused: {error}", now))
         raise
     for action in decided.actions:
-        log.log(logging.INFO if isinstance(action, Emit) else logging.DEBUG, "%s/%s: %s", namespace, name, action)
+        if isinstance(action, Emit):
+            log.info("%s/%s: %s: %s", namespace, name, action.reason, action.message)
+        else:
+            log.debug("%s/%s: %s", namespace, name, action)
     await write_status(kube, app, status.status(observed, decided, now))
     metrics.observe_app(observed, decided)
     at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions

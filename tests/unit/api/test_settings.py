@@ -64,3 +64,9 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "SECRET_KEY", "ADMIN_EMAIL", "ADMIN_PASSWORD", "REDIS_URL", "LOG_LEVEL"):
         monkeypatch.delenv(f"INVENTORY_{name}", raising=False)
+
+
+def test_a_log_level_may_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, **GOOD, INVENTORY_LOG_LEVEL="debug")
+
+    assert read_settings(ServiceSettings).log_level == "DEBUG"
