@@ -55,13 +55,14 @@ def deployment(app: App, release: str, record: Record) -> Object:
     """A release at zero replicas, its record on it."""
     content, extra = app.content, app.content.get("template", {})
     own = labels(app, "service") | {LABEL_RELEASE: release}
-    probe = {
+    # A pod that can't get ready, as while the database is away, says why and is not restarted for it.
+    ready = {
         "httpGet": {"path": "/readyz", "port": "http"},
-        "periodSeconds": 2,
+        "periodSeconds": 1,
         "failureThreshold": 3,
         "timeoutSeconds": 2,
     }
-    live = {
+    alive = {
         "httpGet": {"path": "/livez", "port": "http"},
         "periodSeconds": 10,
         "failureThreshold": 3,
@@ -81,9 +82,9 @@ def deployment(app: App, release: str, record: Record) -> Object:
         ],
         "envFrom": [{"secretRef": {"name": name}} for name in content.get("secrets", ())],
         "ports": [{"name": "http", "containerPort": PORT}],
-        "readinessProbe": extra.get("readinessProbe", probe),
-        "livenessProbe": extra.get("livenessProbe", live),
-        "startupProbe": extra.get("startupProbe", probe | {"periodSeconds": 1, "failureThreshold": 300}),
+        "readinessProbe": extra.get("readinessProbe", ready),
+        "livenessProbe": extra.get("livenessProbe", alive),
+        "startupProbe": extra.get("startupProbe", alive | {"periodSeconds": 1, "failureThreshold": 60}),
         "lifecycle": {"preStop": {"sleep": {"seconds": extra.get("preStopSeconds", PRE_STOP_SECONDS)}}},
         "resources": extra.get("resources", {}),
         # The last lines of a service that could not start are then the reason that the status gives.
