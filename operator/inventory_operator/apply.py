@@ -16,6 +16,7 @@ from .model import (
     DeleteDeployment,
     DeleteJob,
     Emit,
+    SetReplicas,
     SuspendJob,
     UpdateDeployment,
 )
@@ -74,6 +75,8 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
             await kube.delete(f"{jobs}/{job.name}")
         case ApplyService(release):
             await kube.apply(f"/api/v1/namespaces/{app.namespace}/services/{app.name}", manifests.service(app, release))
+        case SetReplicas(replicas):
+            await kube.merge(f"{app_path(app.namespace, app.name)}/scale", {"spec": {"replicas": replicas}})
         case Emit(kind, reason, message):
             await kube.create(
                 f"/api/v1/namespaces/{app.namespace}/events", manifests.event(app, kind, reason, message, now)

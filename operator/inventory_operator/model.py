@@ -86,6 +86,8 @@ class App:
     content: Json
     """The part of the spec that makes pods differ, as the user wrote it."""
     replicas: int = 1
+    replicas_unset: bool = False
+    """The spec has no `replicas`: the count that runs is kept, and written there so that an autoscaler can begin."""
     rolling: Rolling = field(default_factory=Rolling)
     migrations: Migrations | None = None
     progress_deadline: int = 300
@@ -257,6 +259,13 @@ class ApplyService:
 
 
 @dataclass(frozen=True)
+class SetReplicas:
+    """Write `spec.replicas`, through the scale subresource as an autoscaler does."""
+
+    replicas: int
+
+
+@dataclass(frozen=True)
 class Emit:
     """An Event on the InventoryApp."""
 
@@ -266,7 +275,15 @@ class Emit:
 
 
 Action = (
-    CreateDeployment | UpdateDeployment | DeleteDeployment | CreateJob | SuspendJob | DeleteJob | ApplyService | Emit
+    CreateDeployment
+    | UpdateDeployment
+    | DeleteDeployment
+    | CreateJob
+    | SuspendJob
+    | DeleteJob
+    | ApplyService
+    | SetReplicas
+    | Emit
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,8 @@ def parse(
             foreign.append(f"{label}, whose annotation {ANNOTATION_RECORD} can't be read ({error}),")
     if service is not None and not _owned(service, app):
         foreign.append(f"Service {app.name}")
+    if app.replicas_unset:
+        app = replace(app, replicas=sum(d.replicas for d in ours) or 1)
     return Observed(
         app=app,
         deployments=tuple(ours),
@@ -88,6 +91,7 @@ def parse_app(found: Object) -> App:
         generation=meta["generation"],
         content=release_content(spec),
         replicas=spec.get("replicas", 1),
+        replicas_unset="replicas" not in spec,
         rolling=Rolling(rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", 0)),
         migrations=migrations
         and Migrations(

@@ -30,6 +30,7 @@ from .model import (
     Plan,
     Pod,
     Record,
+    SetReplicas,
     Stage,
     SuspendJob,
     UpdateDeployment,
@@ -45,6 +46,13 @@ MAX_UNREPORTED = 3
 
 def plan(observed: Observed, now: datetime) -> Plan:
     """The next step for an app, and what to say about it."""
+    decided = _plan(observed, now)
+    if observed.app.replicas_unset:
+        return replace(decided, actions=(SetReplicas(observed.app.replicas), *decided.actions))
+    return decided
+
+
+def _plan(observed: Observed, now: datetime) -> Plan:
     app = observed.app
     if observed.foreign:
         names = ", ".join(observed.foreign)

@@ -152,3 +152,12 @@ def test_an_image_is_pinned_to_the_digest_only_if_that_could_be_pulled(
     image: str, image_id: str, pinned: str | None
 ) -> None:
     assert pinned_image(image, image_id) == pinned
+
+
+def test_where_the_spec_names_no_count_the_running_one_counts_and_one_at_first() -> None:
+    app = replace(a_full_app(), replicas_unset=True)
+    assert observe.parse(app, [], [], [], None).app.replicas == 1
+    running = manifests.deployment(app, "abc", Record(1, Stage.PROMOTED, START, "a:1"))
+    running["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+    running["spec"]["replicas"] = 3
+    assert observe.parse(app, [running], [], [], None).app.replicas == 3

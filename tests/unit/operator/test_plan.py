@@ -3,7 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from inventory_operator.model import CreateDeployment, CreateJob, Phase, Pod, Stage, SuspendJob, UpdateDeployment
+from inventory_operator.model import (
+    CreateDeployment,
+    CreateJob,
+    Phase,
+    Pod,
+    SetReplicas,
+    Stage,
+    SuspendJob,
+    UpdateDeployment,
+)
 from inventory_operator.plan import plan
 
 from .world import START, World, a_report, an_app, served
@@ -347,3 +356,11 @@ def test_one_object_is_written_once_a_pass() -> None:
     world.want(content=old)
     written = [a.deployment.release for a in world.step().actions if isinstance(a, UpdateDeployment)]
     assert len(written) == len(set(written))
+
+
+def test_a_count_that_was_taken_out_of_the_spec_stays_what_it_is() -> None:
+    world = served(replicas=3)
+    world.want(replicas_unset=True)
+    decided = world.step()
+    assert decided.actions == (SetReplicas(3),)
+    assert world.stable.replicas == 3

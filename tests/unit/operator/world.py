@@ -20,6 +20,7 @@ from inventory_operator.model import (
     Plan,
     Pod,
     Service,
+    SetReplicas,
     Stage,
     SuspendJob,
     UpdateDeployment,
@@ -111,6 +112,8 @@ class World:
                 case ApplyService(release):
                     selector = {"inventory.dev/release": release} if release else {}
                     self.service = Service(selector, owned=True, as_wanted=True)
+                case SetReplicas(replicas):
+                    self.app = replace(self.app, replicas=replicas, replicas_unset=False)
                 case Emit():
                     self.events.append(action)
         return decided
