@@ -1,0 +1,87 @@
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.cluster import CHECKOUT, OVERLAYS, Cluster
+from tests.cluster.installation import Installation
+from tests.cluster.installations import Installations
+from tests.cluster.local import state
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that is up; else one that is there for the tests alone."""
+    where = state.layout()
+    brought_up = state.load(where) is None
+    if brought_up:
+        _local("up")
+    _local("images")
+    record = state.current(where)
+    cluster = Cluster(record, json.loads((where.run / "images.json").read_text()))
+    for release in OVERLAYS:
+        cluster.image(release)  # no test shall wait for one
+    yield cluster
+    cluster.close()
+    if brought_up:
+        _local("down")
+
+
+@pytest.fixture(scope="session")
+def installations(cluster: Cluster) -> Iterator[Installations]:
+    found = Installations(cluster)
+    yield found
+    found.remove()
+
+
+@pytest.fixture
+def serving_app(installations: Installations) -> Installation:
+    """An app that serves, whichever release."""
+    return installations.serving()
+
+
+@pytest.fixture
+def app_at_base(installations: Installations) -> Installation:
+    """An app that serves this checkout's release, on a database that has seen no other."""
+    return installations.serving(lambda app: expanded(app) == "0001")
+
+
+@pytest.fixture
+def app_at_v2(installations: Installations) -> Installation:
+    """An app that serves v2, on a database that has seen nothing newer."""
+    found = installations.serving(lambda app: expanded(app) in ("0001", "0001 0002"))
+    if found.app["spec"]["image"] != found.cluster.image("v2"):
+        found.release("v2")
+        found.wait_until_at_rest()
+    return found
+
+
+@pytest.fixture
+def app_with_a_past(installations: Installations) -> Installation:
+    """An app that serves, with a release that served before and can serve again."""
+    found = installations.serving(lambda app: bool(app.former_releases()))
+    if not found.former_releases():
+        found.release("v2")
+        found.wait_until_at_rest()
+    return found
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random moments that can be had again: INVENTORY_TEST_SEED=… pytest …"""
+    seed = os.environ.get("INVENTORY_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
+    print(f"INVENTORY_TEST_SEED={seed}")
+    return random.Random(seed)
+
+
+def expanded(app: Installation) -> str:
+    """The expand migrations that the app's database has seen."""
+    return str(app.status.get("schema", {}).get("expand"))
+
+
+def _local(verb: str) -> None:
+    subprocess.run([sys.executable, str(CHECKOUT / "tests" / "cluster" / "local"), verb], check=True)

@@ -1,0 +1,17 @@
+"""Takes away the shelf, which this release no longer uses."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "c0001"
+down_revision = None
+requires_expand = "0003"
+lossless_downgrade = False
+
+
+def upgrade() -> None:
+    op.drop_column("items", "shelf")
+
+
+def downgrade() -> None:
+    op.add_column("items", sa.Column("shelf", sa.Text))

@@ -1,0 +1,83 @@
+"""What wrong input gets: a sentence, before anything happens."""
+
+import json
+
+import pytest
+
+from tests.cluster.cluster import CHART, CRD, CRD_PATH, Cluster, Ended
+from tests.cluster.installation import NAME, image_values
+from tests.cluster.installations import Installations
+
+IMAGE = "inventory-api:1"
+
+
+@pytest.fixture
+def namespace_with_crd(cluster: Cluster) -> str:
+    if cluster.kube.get(CRD_PATH) is None:
+        cluster.kubectl("apply", "--server-side", "--filename", str(CRD))
+    return "default"
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "sentence"),
+    [
+        ("shop", {}, "spec.image: Required value"),
+        ("shop", {"image": "two words"}, "an image reference has no white space"),
+        ("shop", {"image": IMAGE, "imagee": "x"}, ".spec.imagee: field not declared in schema"),
+        ("shop", {"image": IMAGE, "replicas": -1}, "should be greater than or equal to 0"),
+        ("shop", {"image": IMAGE, "config": {"a-b": "1"}}, "must be the name of an environment variable"),
+        ("shop", {"image": IMAGE, "config": {"INVENTORY_SECRET_KEY": "1"}}, "config is not secret"),
+        ("shop", {"image": IMAGE, "migrations": {}}, "spec.migrations.secret: Required value"),
+        ("shop", {"image": IMAGE, "strategy": {"rolling": {"maxSurge": "half"}}}, "a percentage from 0% to 100%"),
+        ("shop", {"image": IMAGE, "strategy": {"rolling": {"maxSurge": 0}}}, "can't both be 0"),
+        ("a" * 41, {"image": IMAGE}, "at most 40 characters"),
+    ],
+)
+def test_an_invalid_app_is_refused_with_a_sentence(
+    cluster: Cluster, namespace_with_crd: str, name: str, spec: dict[str, object], sentence: str
+) -> None:
+    body = {
+        "apiVersion": "inventory.dev/v1alpha1",
+        "kind": "InventoryApp",
+        "metadata": {"name": name, "namespace": namespace_with_crd},
+        "spec": spec,
+    }
+    words = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-")
+    ended = cluster.run("kubectl", *words, stdin=json.dumps(body))
+    assert ended.code != 0
+    assert sentence in ended.said
+
+
+@pytest.mark.parametrize(
+    ("setting", "value_name"),
+    [
+        ("app.replicas=many", "replicas"),
+        ("app.replicaz=2", "replicaz"),
+        ("image.repository=", "repository"),
+        ("operator.watch.scope=planet", "scope"),
+        ("postgres.enabled=false", "secrets.service.existingSecret"),
+        ("app.migrations.timeoutSeconds=0", "timeoutSeconds"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name(cluster: Cluster, setting: str, value_name: str) -> None:
+    ended = cluster.run("helm", "install", NAME, str(CHART), "--namespace", "default", "--skip-crds", "--set", setting)
+    assert ended.code != 0
+    assert value_name in ended.said
+    listed: Ended = cluster.run("helm", "list", "--namespace", "default", "--all", "--short")
+    assert NAME not in listed.output.split()
+
+
+def test_an_older_release_is_refused_after_a_contract(installations: Installations) -> None:
+    """The database was empty, so the contract migration followed the expand migrations at once."""
+    app = installations.new(image=image_values(installations.cluster.image("contract")))
+    app.install()
+    before = app.status
+    assert before["schema"]["contract"] == "c0001"
+    pods = app.pods_of(before["stableRelease"])
+    with app.traffic() as traffic, traffic.during("a rollback across a contract"):
+        ended = app.upgrade("base")
+        status = app.wait_until_failed("SchemaIncompatible")
+    assert ended.code != 0
+    assert "c0001" in status["message"]
+    assert f"apply revision {before['stableRevision']}" in status["message"]
+    assert app.pods_of(before["stableRelease"]) == pods
