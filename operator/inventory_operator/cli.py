@@ -5,7 +5,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
 import time
 from importlib.metadata import version
@@ -78,26 +77,24 @@ async def _run(args: argparse.Namespace) -> None:
     queue = Queue(work, WORKERS)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, queue)
-    ready, stop = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    ready = asyncio.Event()
     metrics.BUILD_INFO.labels(_version()).set(1)
     runner = await server.serve(ready.is_set, lambda: time.monotonic() - beat < SILENT_SECONDS, args.port)
     queue.add(HEARTBEAT)
     logging.getLogger(__name__).info("watching %s", ", ".join(namespaces) or "all namespaces")
     working = asyncio.create_task(queue.run())
+    await asyncio.sleep(
+        0
+    )  # Kopf waits 5 s at its end for every task that began after it: the workers must be there now
     try:
         await kopf.operator(
             registry=registry,
             settings=handlers.settings(),
-            identity=peering.Identity(
-                "inventory-operator"
-            ),  # else Kopf asks for the user's name, and a pod may have none
+            # Else Kopf asks for the name of the user, and in a pod that may have none.
+            identity=peering.Identity("inventory-operator"),
             namespaces=namespaces,
             clusterwide=not namespaces,
-            ready_flag=ready,
-            stop_flag=stop,
+            ready_flag=ready,  # SIGTERM and SIGINT are Kopf's
         )
     finally:
         working.cancel()
