@@ -47,7 +47,7 @@ integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey
 	$(RUN)/pytest -q tests/integration
 
 cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
-	$(RUN)/pytest -q tests/cluster
+	$(RUN)/pytest -s -q --durations=10 tests/cluster
 
 dev: $(VENV)/ready ## The service alone, on 127.0.0.1, in seconds
 	$(RUN)/inventory-api dev

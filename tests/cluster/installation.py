@@ -75,7 +75,7 @@ class Installation:
     def upgrade(self, image: str = "", *words: str, wait: bool = True, chart: Path = CHART, **changes: Any) -> Ended:
         """`helm upgrade` to an image, by its release's name or its reference, and to other values.
 
-        They stay for the next upgrade if this one succeeds.
+        They stay for the next upgrade if this one succeeds. With `wait` it returns when the release serves or has failed.
         """
         if image:
             known = image in ("base", *OVERLAYS)
@@ -88,7 +88,8 @@ class Installation:
         if ended.code == 0:
             self._taken_over = False
             if wait:
-                self.helm_revisions[self.status["stableRelease"]] = self.helm_revision()
+                status = self.wait_until_serving()
+                self.helm_revisions[status["stableRelease"]] = self.helm_revision()
         else:
             self.values = before
         return ended
@@ -96,7 +97,6 @@ class Installation:
     def release(self, image: str = "", **changes: Any) -> None:
         """`helm upgrade` that must succeed."""
         succeed(self, self.upgrade(image, **changes))
-        self.wait_until_serving()
 
     def rollback(self, revision: int) -> Ended:
         forced = ("--force-conflicts",) if self._taken_over else ()
@@ -134,6 +134,7 @@ class Installation:
     def remove(self) -> None:
         """Deletes the namespace, and does not wait for its end."""
         self.removed = True
+        self._values_path.unlink(missing_ok=True)
         self.cluster.kube.delete(f"/api/v1/namespaces/{self.namespace}")
 
     # --- what a person sees ---------------------------------------------------------------------------------------
@@ -266,6 +267,11 @@ class Installation:
         """Returns when pods of former releases are gone, and so nothing but what serves can answer."""
         self.wait_for("the pods that are going are gone", lambda: all(map(is_ready, self.pods(SERVICE_PODS))))
 
+    def wait_until_gone(self) -> None:
+        """Returns when a removed installation's namespace has ended."""
+        path = f"/api/v1/namespaces/{self.namespace}"
+        self.wait_for(f"{self.namespace} is gone", lambda: self.cluster.kube.get(path) is None)
+
     def wait_until_failed(self, reason: str) -> Object:
         """The status once the release has failed for this reason."""
 
@@ -321,12 +327,13 @@ class Installation:
             stores,
         )
 
+    @property
+    def _values_path(self) -> Path:
+        return Path(tempfile.gettempdir()) / f"inventory-{self.namespace}.json"
+
     def _values_file(self) -> tuple[str, ...]:
-        folder = Path(tempfile.gettempdir()) / "inventory-cluster-tests"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{self.namespace}.json"
-        path.write_text(json.dumps(self.values, indent=1))
-        return ("--values", str(path))
+        self._values_path.write_text(json.dumps(self.values, indent=1))
+        return ("--values", str(self._values_path))
 
     def _waiting(self) -> tuple[str, ...]:
         return ("--wait", "--timeout", "5m")

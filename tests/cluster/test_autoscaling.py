@@ -8,7 +8,7 @@ from tests.cluster.installations import Installations
 
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_turning_an_autoscaler_on_takes_no_pod_away(installations: Installations, helm: str) -> None:
-    app = installations.installed_by(helm)
+    app = installations.serving(helm=helm)
     before = app.status
     pods = app.pods_of(before["stableRelease"])
     assert len(pods) == 2
@@ -20,7 +20,7 @@ def test_turning_an_autoscaler_on_takes_no_pod_away(installations: Installations
     assert app.app["spec"]["replicas"] == 2
     assert app.pods_of(before["stableRelease"]) == pods
     assert app.status["stableRevision"] == before["stableRevision"]
-    app.remove()
+    app.release(app={"replicas": 2}, autoscaling={"enabled": False})
 
 
 def able_to_scale(app: Installation, path: str) -> bool:

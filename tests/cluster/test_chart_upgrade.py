@@ -43,11 +43,24 @@ def next_operator(cluster: Cluster, next_chart: Path) -> dict[str, Any]:
     return {"image": image_values(reference)}
 
 
+@pytest.fixture
+def monitor_crds(cluster: Cluster) -> Iterator[None]:
+    """The CRDs of the Prometheus Operator; those that are there already are somebody's, and stay."""
+    if cluster.kube.get(f"{CRD_PATH.rpartition('/')[0]}/servicemonitors.monitoring.coreos.com"):
+        yield
+        return
+    files = str(cluster.tool("prometheus-crds"))
+    cluster.kubectl("apply", "--server-side", "--filename", files)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", files)
+    yield
+    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", files)
+
+
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_an_upgrade_brings_the_next_crd_and_restarts_no_pod(
     installations: Installations, next_chart: Path, next_operator: dict[str, Any], helm: str
 ) -> None:
-    app = installations.installed_by(helm)
+    app = installations.serving(helm=helm)
     before = app.status
     pods = app.pods_of(before["stableRelease"])
     with app.traffic() as traffic, traffic.during(f"{helm} upgrade across a change of the CRD"):
@@ -79,27 +92,20 @@ def test_the_operator_works_without_helm(installations: Installations) -> None:
         cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", "-", stdin=manifest)
 
 
-def test_the_monitors_tell_releases_apart(serving_app: Installation) -> None:
-    cluster = serving_app.cluster
-    folder = cluster.tool("prometheus-crds")
-    cluster.kubectl("apply", "--server-side", "--filename", str(folder))
-    monitoring = {"serviceMonitor.enabled=true", "serviceMonitor.labels.release=prometheus"}
-    settings = [word for setting in monitoring for word in ("--set", setting)]
-    try:
-        rendered = serving_app.run_helm("template", NAME, str(CHART), "--namespace", serving_app.namespace, *settings)
-        assert rendered.code == 0, rendered.said
-        monitors = [each for each in yaml.safe_load_all(rendered.output) if each and each["kind"].endswith("Monitor")]
-        said = cluster.kubectl(
-            "apply", "--dry-run=server", "--validate=strict", "--filename", "-", stdin=yaml.safe_dump_all(monitors)
-        )
-        assert len(monitors) == len(said.splitlines()) == 2
-        of_service = next(each for each in monitors if each["metadata"]["name"] == NAME)
-        assert of_service["spec"]["podTargetLabels"] == ["inventory.dev/release", "inventory.dev/revision"]
-        service = cluster.kube.get(f"/api/v1/namespaces/{serving_app.namespace}/services/{NAME}")
-        assert service
-        assert of_service["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    finally:
-        cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", str(folder))
+def test_the_monitors_tell_releases_apart(serving_app: Installation, monitor_crds: None) -> None:
+    settings = ("--set", "serviceMonitor.enabled=true", "--set", "serviceMonitor.labels.release=prometheus")
+    rendered = serving_app.run_helm("template", NAME, str(CHART), "--namespace", serving_app.namespace, *settings)
+    assert rendered.code == 0, rendered.said
+    monitors = [each for each in yaml.safe_load_all(rendered.output) if each and each["kind"].endswith("Monitor")]
+    assert len(monitors) == 2
+    words = ("apply", "--dry-run=server", "--validate=strict", "--filename", "-")
+    serving_app.cluster.kubectl(*words, stdin=yaml.safe_dump_all(monitors))
+    of_service = next(each["spec"] for each in monitors if each["metadata"]["name"] == NAME)
+    assert of_service["podTargetLabels"] == ["inventory.dev/release", "inventory.dev/revision"]
+    service = serving_app.cluster.kube.get(f"/api/v1/namespaces/{serving_app.namespace}/services/{NAME}")
+    assert service
+    assert of_service["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert of_service["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
 
 
 def expect_old_chart_beside(installations: Installations, app: Installation) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from tests.cluster.cluster import Ended
 from tests.cluster.installation import Installation
 
+RELEASE = "inventory.dev/release"
 SOON_SECONDS = 90
 """Well before helm's time limit of five minutes."""
 
@@ -43,13 +44,13 @@ def blocked(app: Installation, reason: str, sentence: str, release: Callable[[],
         with traffic.during(f"a release that ends as {reason}"):
             ended = release()
             status = app.wait_until_failed(reason)
+            app.wait_for("the stable release serves alone", lambda: app.service_selector().get(RELEASE) == stable)
         assert ended.code != 0, ended.said
         assert ended.seconds < SOON_SECONDS
         assert sentence in status["message"], status["message"]
         assert sentence in app.condition("Stalled")["message"]
         assert status["stableRevision"] == before["stableRevision"]
         assert app.pods_of(stable) == pods
-        assert app.service_selector()["inventory.dev/release"] == stable
         assert {release for _, release in traffic.answers} == {stable}
         with traffic.during("a good release on top"):
             yield

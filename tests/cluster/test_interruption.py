@@ -107,10 +107,14 @@ class OperatorKiller:
         self._ended.set()
         self._thread.join()
         if error is None:
-            assert self.kills, "nothing was killed"
+            print(f"the operator was killed {self.kills} times")
+            assert self.kills
 
     def _run(self) -> None:
-        while self.kills < KILLS and not self._ended.wait(self._chance.uniform(0.2, 6)):
+        """The first one soon: a rollback takes a few seconds."""
+        pause = self._chance.uniform(0, 1.5)
+        while self.kills < KILLS and not self._ended.wait(pause):
+            pause = self._chance.uniform(0.2, 5)
             for pod in self._app.pods(OPERATOR_PODS):
                 self._app.cluster.kube.delete(self._app.pod_path(pod), at_once=True)
                 self.kills += 1
