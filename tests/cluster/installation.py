@@ -75,7 +75,7 @@ class Installation:
     def upgrade(self, image: str = "", *words: str, wait: bool = True, chart: Path = CHART, **changes: Any) -> Ended:
         """`helm upgrade` to an image, by its release's name or its reference, and to other values.
 
-        They stay for the next upgrade if this one succeeds. With `wait` it returns when the release serves or has failed.
+        They stay for the next upgrade if this one succeeds. With `wait` it returns at the release's end.
         """
         if image:
             known = image in ("base", *OVERLAYS)
