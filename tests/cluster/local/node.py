@@ -60,12 +60,12 @@ def up(where: Layout) -> Cluster:
             "start Docker, or run make up as root, or name a cluster with CLUSTER=given."
         )
     refuse_foreign(where, "up")
+    system.install_packages()
     running = alive(where)
     cluster = state.load(where)
     if not running or cluster is None:
         sweep(where)  # the rest of a crash
         cluster = None
-    system.install_packages()
     for program in PROGRAMS:
         build.build(where, program)
     if cluster is None:
@@ -372,7 +372,7 @@ class Node:
             run=self.where.run,
             socket=self.socket,
             pause=pause,
-            runc=shutil.which("runc") or "/usr/sbin/runc",
+            runc=system.program("runc"),
         )
 
     def _kubelet(self) -> None:

@@ -36,6 +36,14 @@ PACKAGES = {
 }
 
 
+SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def program(name: str) -> str | None:
+    """The path of a program, or None. The folders of the system's own programs are looked into whatever PATH says."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_PATHS]))
+
+
 def run(
     argv: Sequence[str | Path],
     what: str,
@@ -47,6 +55,7 @@ def run(
 ) -> str:
     """The program's stdout. Raises a Problem that says what failed, with the end of what the program printed."""
     command = [str(word) for word in argv]
+    command[0] = program(command[0]) or command[0]
     try:
         done = subprocess.run(
             command,
@@ -77,11 +86,10 @@ def run(
 
 
 def missing_packages() -> list[str]:
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     return [
         package
         for needed, package in PACKAGES.items()
-        if not (Path(needed).exists() if needed.startswith("/") else shutil.which(needed, path=path))
+        if not (Path(needed).exists() if needed.startswith("/") else program(needed))
     ]
 
 
@@ -298,7 +306,9 @@ def unmount_below(folder: Path) -> None:
 
 
 def links() -> list[str]:
-    """The bridge and what hangs on it."""
+    """The bridge and what hangs on it: none on a machine that has no program yet to make any."""
+    if not program("ip"):
+        return []
     shown = json.loads(run(["ip", "-json", "link", "show"], "Reading the network links") or "[]")
     return [link["ifname"] for link in shown if link["ifname"] == BRIDGE or link.get("master") == BRIDGE]
 
@@ -310,6 +320,9 @@ def delete_links() -> None:
 
 
 def tables() -> list[tuple[str, str]]:
+    """The node's tables that are there: none on a machine that has no program yet to make any."""
+    if not program("nft"):
+        return []
     listed = run(["nft", "list", "tables"], "Reading the nftables tables").splitlines()
     there = {tuple(line.split()[1:3]) for line in listed}
     return [table for table in NFT_TABLES if table in there]

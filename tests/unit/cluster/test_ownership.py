@@ -77,3 +77,9 @@ def test_mounts_come_last_first_with_their_blanks() -> None:
         "3 1 8:1 / /cache/runner rw - ext4 x rw\n"
     )
     assert system.mounts_below(Path("/cache/run"), mountinfo) == ["/cache/run/a b", "/cache/run"]
+
+
+def test_a_machine_without_the_programs_that_make_links_and_tables_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "program", lambda name: None)
+    assert system.links() == []
+    assert system.tables() == []
