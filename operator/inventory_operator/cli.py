@@ -18,12 +18,12 @@ from . import handlers, metrics, server
 from .kube import ApiError, Kube, UnreachableError
 from .prepare import ensure_secret, upgrade_crd
 from .queue import Key, Queue
-from .reconcile import reconcile
+from .reconcile import Roundup, reconcile
 
 WORKERS = 8
 SILENT_SECONDS = 300.0
-"""A heartbeat key goes through the queue; if it does not for so long, the process is of no use any more."""
-HEARTBEAT: Key = ("", "")
+"""The roundup goes through the queue; if it does not for so long, the process is of no use any more."""
+ROUNDUP: Key = ("", "")
 
 
 def main() -> None:
@@ -69,18 +69,24 @@ async def _run(args: argparse.Namespace) -> None:
 
     async def work(key: Key) -> float | None:
         nonlocal beat
-        if key == HEARTBEAT:
+        if key == ROUNDUP:
             beat = time.monotonic()
-            return SILENT_SECONDS / 10
+            await roundup.look()
+            return Roundup.SECONDS
         return await reconcile(kube, key)
 
     queue = Queue(work, WORKERS)
+    roundup = Roundup(kube, namespaces, queue)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, queue)
     ready = asyncio.Event()
     metrics.BUILD_INFO.labels(_version()).set(1)
-    runner = await server.serve(ready.is_set, lambda: time.monotonic() - beat < SILENT_SECONDS, args.port)
-    queue.add(HEARTBEAT)
+    runner = await server.serve(
+        ready=lambda: ready.is_set() and roundup.succeeded,
+        alive=lambda: time.monotonic() - beat < SILENT_SECONDS,
+        port=args.port,
+    )
+    queue.add(ROUNDUP)
     logging.getLogger(__name__).info("watching %s", ", ".join(namespaces) or "all namespaces")
     working = asyncio.create_task(queue.run())
     await asyncio.sleep(

@@ -11,10 +11,11 @@ from .queue import Queue
 def register(registry: kopf.OperatorRegistry, queue: Queue) -> None:
     """Watch the apps and, by label, what belongs to them."""
 
-    def app_event(namespace: str | None, name: str | None, **_: Any) -> None:
+    # Coroutines, or Kopf would call them in threads, and the queue belongs to the event loop.
+    async def app_event(namespace: str | None, name: str | None, **_: Any) -> None:
         queue.add((namespace or "", name or ""))
 
-    def child_event(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+    async def child_event(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
         queue.add((namespace or "", labels[LABEL_APP]))
 
     kopf.on.login(registry=registry)(login)

@@ -88,7 +88,7 @@ class Kube:
                 return None
             raise
 
-    async def list(self, path: str, selector: str) -> list[Object]:
+    async def list(self, path: str, selector: str = "") -> list[Object]:
         """All objects that the label selector matches."""
         answer = await self.request("GET", path, labelSelector=selector)
         return cast(list[Object], answer.get("items") or [])

@@ -20,6 +20,7 @@ from .model import (
     LABEL_REVISION,
     VERSION,
     App,
+    Json,
     Record,
     Stage,
 )
@@ -27,11 +28,11 @@ from .model import (
 Object = dict[str, Any]
 
 PORT = 8000
-GRACE_SECONDS = 45
-"""preStop and 25 s of draining fit in."""
+GRACE_SECONDS = 40
+"""Beyond preStop; 25 s of draining fit in."""
 PRE_STOP_SECONDS = 5
 WAITING_BUDGET_SECONDS = 900
-"""A Job may wait this long for the database or a lock, besides the time to migrate, before a fresh one goes on."""
+"""A Job may wait so long for a node, the database or a lock, besides the time to migrate; then a fresh one goes on."""
 EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING = 1, 3, 75
 
 
@@ -68,6 +69,7 @@ def deployment(app: App, release: str, record: Record) -> Object:
         "failureThreshold": 3,
         "timeoutSeconds": 5,
     }
+    pre_stop = extra.get("preStopSeconds", PRE_STOP_SECONDS)
     container: Object = {
         "name": "api",
         "image": content["image"],
@@ -85,14 +87,12 @@ def deployment(app: App, release: str, record: Record) -> Object:
         "readinessProbe": extra.get("readinessProbe", ready),
         "livenessProbe": extra.get("livenessProbe", alive),
         "startupProbe": extra.get("startupProbe", alive | {"periodSeconds": 1, "failureThreshold": 60}),
-        "lifecycle": {"preStop": {"sleep": {"seconds": extra.get("preStopSeconds", PRE_STOP_SECONDS)}}},
+        **({"lifecycle": {"preStop": {"sleep": {"seconds": pre_stop}}}} if pre_stop else {}),
         "resources": extra.get("resources", {}),
         # The last lines of a service that could not start are then the reason that the status gives.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_common_container(app),
     }
-    if not container["lifecycle"]["preStop"]["sleep"]["seconds"]:
-        del container["lifecycle"]
     pod_labels = extra.get("podLabels", {}) | own | {LABEL_REVISION: str(record.revision)}
     return {
         "apiVersion": "apps/v1",
@@ -113,21 +113,12 @@ def deployment(app: App, release: str, record: Record) -> Object:
             "template": {
                 "metadata": {"labels": pod_labels, "annotations": extra.get("podAnnotations", {})},
                 "spec": {
-                    "terminationGracePeriodSeconds": extra.get("terminationGracePeriodSeconds", GRACE_SECONDS),
+                    "terminationGracePeriodSeconds": extra.get(
+                        "terminationGracePeriodSeconds", pre_stop + GRACE_SECONDS
+                    ),
                     "containers": [container],
                     **_common_pod(app),
-                    **{
-                        name: extra[name]
-                        for name in (
-                            "affinity",
-                            "nodeSelector",
-                            "tolerations",
-                            "topologySpreadConstraints",
-                            "priorityClassName",
-                            "serviceAccountName",
-                        )
-                        if name in extra
-                    },
+                    **_given(extra, "topologySpreadConstraints"),
                 },
             },
         },
@@ -185,7 +176,8 @@ def expand_job(app: App, release: str, revision: int, attempt: int, image: str) 
             "parallelism": 1,
             "completions": 1,
             "backoffLimit": 4,
-            "activeDeadlineSeconds": migrations.timeout + WAITING_BUDGET_SECONDS,
+            # Two pods at least get to say what they wait for.
+            "activeDeadlineSeconds": migrations.timeout + max(WAITING_BUDGET_SECONDS, 3 * migrations.database_wait),
             # A terminating pod still holds its database session: its successor starts only when it is gone.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
@@ -329,8 +321,14 @@ def _common_container(app: App) -> Object:
     }
 
 
+def _given(template: Json, *names: str) -> Object:
+    return {name: template[name] for name in names if name in template}
+
+
 def _common_pod(app: App) -> Object:
+    where = ("affinity", "nodeSelector", "tolerations", "priorityClassName", "serviceAccountName")
     return {
+        **_given(app.content.get("template", {}), *where),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "imagePullSecrets": [{"name": name} for name in app.content.get("imagePullSecrets", ())],

@@ -25,6 +25,10 @@ ANNOTATION_RECORD = "inventory.dev/record"
 LABEL_ATTEMPT = "inventory.dev/attempt"
 ANNOTATION_RETRY = "inventory.dev/retry"
 
+PULL_TROUBLE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull"}
+)
+
 RELEASE_FIELDS = ("image", "imagePullPolicy", "imagePullSecrets", "config", "secrets", "template")
 
 Json = Mapping[str, Any]
@@ -111,14 +115,23 @@ class Pod:
 
     name: str
     owner: str
-    """Label value: the release's hash for the service, the Job's name for a migration."""
+    """The release's hash for the service, the Job's UID for a migration."""
     created: datetime
+    migrates: bool = False
+    finished: bool = False
+    """All its containers have ended for good."""
+    scheduled: datetime | None = None
     ready: bool = False
     deleting: bool = False
     waiting_reason: str = ""
     waiting_message: str = ""
     termination_message: str = ""
     image_id: str = ""
+
+    @property
+    def cannot_start(self) -> bool:
+        """Nothing of it has run, and nothing will before somebody or something else helps."""
+        return self.waiting_reason in PULL_TROUBLE | {"CreateContainerConfigError", "Unschedulable"}
 
 
 @dataclass(frozen=True)
@@ -139,6 +152,8 @@ class Deployment:
     image: str = ""
     """The image in its pod template, by digest once that is known."""
     revision_label: int = 0
+    trouble: str = ""
+    """Why its pods can't even be created, as a quota says it."""
 
     @property
     def serving(self) -> int:
@@ -151,8 +166,10 @@ class Job:
     """A migration Job."""
 
     name: str
+    uid: str
     revision: int
     attempt: int
+    created: datetime
     complete: bool = False
     failed: bool = False
     reason: str = ""
@@ -187,6 +204,8 @@ class Observed:
     service: Service | None = None
     foreign: tuple[str, ...] = ()
     """Objects that have a name we need and belong to another owner."""
+    leaving: tuple[str, ...] = ()
+    """Those of a deleted InventoryApp of the same name: the cluster is about to take them away."""
 
 
 def newest_schema(deployments: Iterable[Deployment]) -> tuple[datetime, DatabaseSchema] | None:

@@ -12,6 +12,7 @@ from .model import (
     ANNOTATION_RECORD,
     ANNOTATION_RETRY,
     GROUP,
+    KIND,
     LABEL_APP,
     LABEL_ATTEMPT,
     LABEL_RELEASE,
@@ -34,6 +35,13 @@ def app_path(namespace: str, name: str) -> str:
     return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
 
 
+async def app_versions(kube: Kube, namespace: str) -> dict[tuple[str, str], str]:
+    """The resource version of each InventoryApp in a namespace, or in all of them (""); by namespace and name."""
+    place = f"namespaces/{namespace}/" if namespace else ""
+    found = [each["metadata"] for each in await kube.list(f"/apis/{GROUP}/{VERSION}/{place}{PLURAL}")]
+    return {(meta["namespace"], meta["name"]): meta["resourceVersion"] for meta in found}
+
+
 async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
     """The app and all that belongs to it, or None if the app is gone."""
     found = await kube.get(app_path(namespace, name))
@@ -53,20 +61,21 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
 def parse(
     app: App, deployments: list[Object], jobs: list[Object], pods: list[Object], service: Object | None
 ) -> Observed:
-    """What the API server returned, as values. Objects of another owner that are in our way are named in `foreign`."""
+    """What the API server returned, as values. Objects of another owner that are in our way are named."""
     foreign: list[str] = []
+    leaving: list[str] = []
+    named = [("Deployment", found) for found in deployments] + [("Job", found) for found in jobs]
+    for kind, found in [*named, *([("Service", service)] if service else [])]:
+        if not _owned(found, app):
+            (leaving if _leaves(found, app) else foreign).append(f"{kind} {found['metadata']['name']}")
     ours: list[Deployment] = []
     for found in deployments:
-        label = f"Deployment {found['metadata']['name']}"
-        if not _owned(found, app):
-            foreign.append(label)
-            continue
         try:
-            ours.append(parse_deployment(found))
+            if _owned(found, app):
+                ours.append(parse_deployment(found))
         except ValueError as error:
-            foreign.append(f"{label}, whose annotation {ANNOTATION_RECORD} can't be read ({error}),")
-    if service is not None and not _owned(service, app):
-        foreign.append(f"Service {app.name}")
+            name = found["metadata"]["name"]
+            foreign.append(f"Deployment {name}, whose annotation {ANNOTATION_RECORD} can't be read ({error}),")
     if app.replicas_unset:
         app = replace(app, replicas=sum(d.replicas for d in ours) or 1)
     return Observed(
@@ -76,6 +85,7 @@ def parse(
         pods=tuple(parse_pod(found) for found in pods),
         service=parse_service(service, app) if service else None,
         foreign=tuple(foreign),
+        leaving=tuple(leaving),
     )
 
 
@@ -113,6 +123,7 @@ def parse_deployment(found: Object) -> Deployment:
     record = manifests.load_record((meta.get("annotations") or {}).get(ANNOTATION_RECORD, ""))
     template = spec["template"]
     pods = status.get("replicas", 0)
+    failures = (c for c in status.get("conditions") or () if c["type"] == "ReplicaFailure" and c["status"] == "True")
     current = status.get("observedGeneration", 0) >= meta["generation"]
     return Deployment(
         name=meta["name"],
@@ -126,6 +137,7 @@ def parse_deployment(found: Object) -> Deployment:
         resource_version=meta["resourceVersion"],
         image=template["spec"]["containers"][0]["image"],
         revision_label=int(template["metadata"]["labels"].get(LABEL_REVISION, "0")),
+        trouble=next((c.get("message", "") for c in failures), ""),
     )
 
 
@@ -135,8 +147,10 @@ def parse_job(found: Object) -> Job:
     failed = conditions.get("Failed")
     return Job(
         name=meta["name"],
+        uid=meta["uid"],
         revision=int(meta["labels"][LABEL_REVISION]),
         attempt=int(meta["labels"][LABEL_ATTEMPT]),
+        created=_time(meta["creationTimestamp"]),
         complete="Complete" in conditions,
         failed=failed is not None,
         reason=(failed or {}).get("reason", ""),
@@ -149,18 +163,24 @@ def parse_job(found: Object) -> Job:
 def parse_pod(found: Object) -> Pod:
     meta, status = found["metadata"], found.get("status") or {}
     labels = meta.get("labels") or {}
+    migrates = labels.get("app.kubernetes.io/component") == "migration"
+    controller: Mapping[str, Any] = next(iter(meta.get("ownerReferences") or ()), {})
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
     state, last = container.get("state") or {}, container.get("lastState") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
-    unschedulable: Mapping[str, Any] = next(
-        (c for c in status.get("conditions") or () if c["type"] == "PodScheduled" and c["status"] == "False"), {}
-    )
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled: Mapping[str, Any] = conditions.get("PodScheduled", {})
+    bound = scheduled.get("status") == "True"
+    unschedulable = scheduled if scheduled.get("status") == "False" else {}
     return Pod(
         name=meta["name"],
-        owner=labels.get("batch.kubernetes.io/job-name") or labels.get(LABEL_RELEASE, ""),
+        owner=controller.get("uid", "") if migrates else labels.get(LABEL_RELEASE, ""),
         created=_time(meta["creationTimestamp"]),
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        migrates=migrates,
+        finished=status.get("phase") in ("Succeeded", "Failed"),
+        scheduled=_time(scheduled["lastTransitionTime"]) if bound and "lastTransitionTime" in scheduled else None,
+        ready=conditions.get("Ready", {}).get("status") == "True",
         deleting="deletionTimestamp" in meta,
         waiting_reason=waiting.get("reason", "") or unschedulable.get("reason", ""),
         waiting_message=waiting.get("message", "") or unschedulable.get("message", ""),
@@ -176,15 +196,24 @@ def parse_service(found: Object, app: App) -> Service:
     ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in spec["ports"]]
     selector = spec.get("selector") or {}
     kept = {key: value for key, value in selector.items() if key != LABEL_RELEASE}
+    # A port that somebody added is theirs: applying ours would not take it away.
+    ports_there = all(port in ports for port in wanted["spec"]["ports"])
     return Service(
-        selector=selector,
-        owned=True,
-        as_wanted=labels_kept and ports == wanted["spec"]["ports"] and kept == wanted["spec"]["selector"],
+        selector=selector, owned=True, as_wanted=labels_kept and ports_there and kept == wanted["spec"]["selector"]
     )
 
 
 def _owned(found: Object, app: App) -> bool:
     return any(owner["uid"] == app.uid for owner in found["metadata"].get("ownerReferences") or ())
+
+
+def _leaves(found: Object, app: App) -> bool:
+    """It is being deleted, or soon will be: its InventoryApp, of the same name, is gone before what it owned."""
+    owners = found["metadata"].get("ownerReferences") or ()
+    return "deletionTimestamp" in found["metadata"] or any(
+        owner["kind"] == KIND and owner["name"] == app.name and owner["apiVersion"].startswith(f"{GROUP}/")
+        for owner in owners
+    )
 
 
 def _time(text: str) -> datetime:

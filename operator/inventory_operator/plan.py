@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
 
 from .model import (
+    PULL_TROUBLE,
     Action,
     App,
     ApplyService,
@@ -37,11 +38,11 @@ from .model import (
     newest_schema,
 )
 
-PULL_TROUBLE = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull"}
-)
 MAX_UNREPORTED = 3
 """Migration Jobs of one release that may end without a report (their pod was removed) before the release fails."""
+PODLESS_SECONDS = 10.0
+"""A Job without a pod for so long has one refused, as by a quota."""
+LEAVING_SECONDS = 1.0
 
 
 def plan(observed: Observed, now: datetime) -> Plan:
@@ -54,6 +55,10 @@ def plan(observed: Observed, now: datetime) -> Plan:
 
 def _plan(observed: Observed, now: datetime) -> Plan:
     app = observed.app
+    if observed.leaving:
+        names = ", ".join(observed.leaving)
+        said = f"Waits for the end of what an InventoryApp of this name had before: {names}."
+        return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", said), check_after=LEAVING_SECONDS)
     if observed.foreign:
         names = ", ".join(observed.foreign)
         return Plan(Outcome(Phase.FAILED, "InvalidSpec", f"{names} has another owner: rename it or the InventoryApp."))
@@ -102,6 +107,7 @@ class _Release:
             Phase.PENDING,
             "ReleaseBegun",
             f"Revision {record.revision} begins: {record.image}.",
+            *self._settle_stable(None),
             CreateDeployment(self.app.release, record),
             Emit("Normal", "ReleaseBegun", f"Revision {record.revision} begins: {record.image}"),
         )
@@ -122,6 +128,7 @@ class _Release:
             Phase.PENDING,
             "ReleaseBegun",
             f"{said}.",
+            *self._settle_stable(target),
             UpdateDeployment(target, record=record),
             Emit("Normal", "ReleaseBegun", said),
             candidate=target,
@@ -140,7 +147,7 @@ class _Release:
             return self._first_job(target)
         if job.deleting:
             return self._migrating(target, f"Job {job.name} is still being deleted.")
-        pods = sorted((p for p in self.observed.pods if p.owner == job.name), key=lambda p: p.created)
+        pods = self._pods_of(job)
         report = next((r for p in reversed(pods) if (r := Report.parse(p))), None)
         if job.complete:
             if report is None:
@@ -153,46 +160,62 @@ class _Release:
         if job.failed:
             return self._job_failed(target, job, report, pods)
         if job.suspended:
-            return self._migrating(target, "is next to migrate", self._next_attempt(target, job))
+            return self._start_job(target, job.attempt + 1, "is next to migrate")
         return self._job_running(target, job, report, pods)
 
     def _first_job(self, target: Deployment) -> Plan:
-        """Never two at once: a superseded release's Job ends first, unless its pod never started."""
-        stuck: list[Job] = []
-        running: list[Job] = []
-        for job in self.observed.jobs:
-            if job.active and not job.deleting:
-                pods = [p for p in self.observed.pods if p.owner == job.name]
-                never_started = bool(pods) and all(p.waiting_reason for p in pods)
-                (stuck if never_started else running).append(job)
-        if stuck or running:
-            names = ", ".join(j.name for j in (*stuck, *running))
-            return self._migrating(target, f"waits for the end of Job {names}", *map(SuspendJob, stuck))
-        first = CreateJob(target.release, target.record.revision, 1, target.image)
-        return self._migrating(target, "begins to migrate", first)
+        """A superseded release's Job ends first; one that has nothing running is stopped."""
+        active = [job for job in self.observed.jobs if job.active and not job.deleting]
+        if active:
+            idle = [job for job in active if self._is_idle(job)]
+            names = ", ".join(job.name for job in active)
+            return self._migrating(target, f"waits for the end of Job {names}", *map(SuspendJob, idle))
+        return self._start_job(target, 1, "begins to migrate")
+
+    def _start_job(self, target: Deployment, attempt: int, said: str) -> Plan:
+        """Never two at once: none begins while a pod may still migrate, whatever became of that pod's Job."""
+        unfinished = [p.name for p in self.observed.pods if p.migrates and not p.finished]
+        if unfinished:
+            return self._migrating(target, f"waits for the end of pod {', '.join(unfinished)}", check_after=1.0)
+        return self._migrating(target, said, CreateJob(target.release, target.record.revision, attempt, target.image))
+
+    def _is_idle(self, job: Job) -> bool:
+        """Nothing of it runs or is about to."""
+        pods = self._pods_of(job)
+        return all(p.finished or p.cannot_start for p in pods) if pods else self.now >= _podless(job)
+
+    def _pods_of(self, job: Job) -> list[Pod]:
+        """Oldest first."""
+        return sorted((p for p in self.observed.pods if p.owner == job.uid), key=lambda p: p.created)
 
     def _job_running(self, target: Deployment, job: Job, report: "Report | None", pods: list[Pod]) -> Plan:
-        limit = timedelta(seconds=self.app.image_pull_deadline)
-        for pod in pods:
+        present = [p for p in pods if not p.finished and not p.deleting]
+        for pod in present:
             if pod.waiting_reason in PULL_TROUBLE:
-                overdue = pod.created + limit
+                overdue = self._pull_overdue(pod)
                 if self.now >= overdue or pod.waiting_reason == "InvalidImageName":
                     return self._fail(target, "ImagePullFailed", _pull_message(target, pod), SuspendJob(job))
                 return self._migrating(target, f"can't pull its image: {_tidy(pod.waiting_message)}", until=overdue)
-            if pod.waiting_reason == "CreateContainerConfigError":
+            if pod.cannot_start:
                 return self._migrating(target, f"can't start its migration: {_tidy(pod.waiting_message)}")
         if report and report.result == "waiting":
             return self._migrating(target, f"waits: {report.error}")
-        return self._migrating(target, f"is migrating (Job {job.name})")
+        if not pods and self.now >= _podless(job):
+            return self._migrating(target, f"gets no pod for its migration: kubectl describe job {job.name} says why")
+        return self._migrating(target, f"is migrating (Job {job.name})", until=None if pods else _podless(job))
+
+    def _pull_overdue(self, pod: Pod) -> datetime:
+        """Waiting for a node is not waiting for an image."""
+        return (pod.scheduled or pod.created) + timedelta(seconds=self.app.image_pull_deadline)
 
     def _job_without_report(self, target: Deployment, job: Job) -> Plan:
         if job.attempt >= MAX_UNREPORTED:
             return self._fail(target, "MigrationFailed", f"Job {job.name} succeeded, but its report was lost each time")
-        return self._migrating(target, "asks once more what was migrated", self._next_attempt(target, job))
+        return self._start_job(target, job.attempt + 1, "asks once more what was migrated")
 
     def _job_failed(self, target: Deployment, job: Job, report: "Report | None", pods: list[Pod]) -> Plan:
         if report and report.result == "waiting":
-            return self._migrating(target, f"waits: {report.error}", self._next_attempt(target, job))
+            return self._start_job(target, job.attempt + 1, f"waits: {report.error}")
         if report and report.result == "refused":
             if objections(report.image, report.database):
                 return self._fail_incompatible(target, report.error, report.database)
@@ -200,8 +223,11 @@ class _Release:
         if report and report.result == "failed":
             return self._fail(target, "MigrationFailed", report.error)
         if job.reason == "DeadlineExceeded":
-            limit = self.app.migrations.timeout if self.app.migrations else 0
-            return self._fail(target, "MigrationFailed", f"the migration did not end within {limit} s (Job {job.name})")
+            # The command itself ends a migration that takes too long, so this one was waiting, as for a node.
+            if job.attempt < MAX_UNREPORTED:
+                return self._start_job(target, job.attempt + 1, f"waits: Job {job.name} did not get to its end in time")
+            said = f"Job {job.name} was stopped at its deadline, as {job.attempt - 1} before it, and left no report"
+            return self._fail(target, "MigrationFailed", said)
         said = next((_tidy(p.termination_message) for p in reversed(pods) if p.termination_message), "") or job.message
         return self._fail(target, "MigrationFailed", f"Job {job.name} failed: {said}")
 
@@ -219,22 +245,22 @@ class _Release:
     def roll(self, target: Deployment) -> Plan:
         """Replace pods, never below `replicas` less maxUnavailable ready ones, never above `replicas` plus maxSurge."""
         app, record = self.app, target.record
-        progressed = record.progressed or self.now
         pods = [p for p in self.observed.pods if p.owner == target.release and not p.deleting]
         if self._complete(target):
             return self._promote(target)
-        if target.serving > record.ready:
-            record = replace(record, ready=target.serving, progressed=self.now)
+        progressed = record.progressed
+        if progressed is None or target.serving > record.ready:  # None: it comes out of a pause
             progressed = self.now
+            record = replace(record, ready=max(record.ready, target.serving), progressed=progressed)
         overdue = progressed + timedelta(seconds=app.progress_deadline)
         for pod in pods:
             if pod.waiting_reason in PULL_TROUBLE:
-                pull_overdue = pod.created + timedelta(seconds=app.image_pull_deadline)
+                pull_overdue = self._pull_overdue(pod)
                 if self.now >= pull_overdue:
                     return self._fail(target, "ImagePullFailed", _pull_message(target, pod))
                 overdue = min(overdue, pull_overdue)
         if self.now >= overdue:
-            why = _not_ready(pods)
+            why = f" ({_tidy(target.trouble)})" if target.trouble else _not_ready(pods)
             said = f"{target.serving} of {app.replicas} pods got ready within {app.progress_deadline} s{why}"
             return self._fail(target, "ProgressDeadlineExceeded", said)
         others = self._others(target)
@@ -287,12 +313,33 @@ class _Release:
         return Plan(outcome, _merged(actions), stable=stable)
 
     def hold(self, target: Deployment | None) -> Plan:
-        """Paused: nothing begins and nothing moves on; stable alone still follows `replicas`."""
-        untouched = target is None or target.replicas == 0
-        actions = self._settle(self.stable) if self.stable and untouched else ()
-        serving = f"revision {self.stable.record.revision} serves" if self.stable else "nothing serves yet"
+        """Paused: nothing begins and nothing moves on; the stable release alone still follows `replicas`.
+
+        What rolls out keeps the pods that it has, and its progress deadline stands still.
+        """
+        stable = self.stable
+        rolling = [d for d in self.deployments if d.record.stage is Stage.ROLLING]
+        held = max(rolling, key=_revision, default=target)
+        actions: list[Action] = []
+        if held and held.record.progressed:
+            actions.append(UpdateDeployment(held, record=replace(held.record, progressed=None)))
+        if stable and held and held.replicas:
+            actions += self._complement(stable, held)
+        elif stable:
+            actions += self._settle(stable)
+        serving = f"revision {stable.record.revision} serves" if stable else "nothing serves yet"
         said = f"Releases are paused; {serving}. Remove spec.paused to go on."
-        return Plan(Outcome(Phase.PAUSED, "Paused", said), tuple(actions), stable=self.stable, candidate=target)
+        return Plan(Outcome(Phase.PAUSED, "Paused", said), _merged(actions), stable=stable, candidate=held)
+
+    def _complement(self, stable: Deployment, held: Deployment) -> Iterable[Action]:
+        """Stable pods for what the held release's ready ones leave of `replicas`, as far as the surge allows."""
+        yield from self._serve(None)
+        surge, _ = amounts(self.app)
+        wanted = max(0, self.app.replicas - held.serving)
+        room = self.app.replicas + surge - sum(d.replicas for d in self._others(stable))
+        replicas = min(wanted, max(stable.replicas, room))
+        if replicas != stable.replicas:
+            yield UpdateDeployment(stable, replicas=replicas)
 
     def stay_failed(self, target: Deployment) -> Plan:
         """A failed release isn't tried again until told; the stable one serves on, untouched.
@@ -352,9 +399,6 @@ class _Release:
             progressed=None,
         )
 
-    def _next_attempt(self, target: Deployment, job: Job) -> CreateJob:
-        return CreateJob(target.release, target.record.revision, job.attempt + 1, target.image)
-
     def _others(self, keep: Deployment) -> list[Deployment]:
         return [d for d in self.deployments if d is not keep]
 
@@ -376,6 +420,11 @@ class _Release:
         alone = not any(d.serving for d in others)
         full = keep.settled and keep.serving >= app.replicas - unavailable
         return [*self._serve(keep.release if full or alone else None), *self._scale(keep, others)]
+
+    def _settle_stable(self, target: Deployment | None) -> Iterable[Action]:
+        """The stable release at full strength as long as the next one has no pods: it follows `replicas` meanwhile."""
+        if self.stable and not (target and target.replicas):
+            yield from self._settle(self.stable)
 
     def _serve(self, release: str | None) -> Iterable[Action]:
         service = self.observed.service
@@ -426,16 +475,35 @@ class _Release:
         *actions: Action,
         candidate: Deployment | None = None,
         until: datetime | None = None,
+        check_after: float | None = None,
     ) -> Plan:
         """A pass of a release under way. Whatever else was on its way is superseded by it."""
         given_up = self._leave_others(candidate, "Superseded") if candidate else ()
-        check_after = max(0.5, (until - self.now).total_seconds()) if until else None
+        if until:
+            check_after = max(0.5, (until - self.now).total_seconds())
         outcome = Outcome(phase, reason, message)
         return Plan(outcome, _merged((*given_up, *actions)), check_after, stable=self.stable, candidate=candidate)
 
-    def _migrating(self, target: Deployment, what: str, *actions: Action, until: datetime | None = None) -> Plan:
+    def _migrating(
+        self,
+        target: Deployment,
+        what: str,
+        *actions: Action,
+        until: datetime | None = None,
+        check_after: float | None = None,
+    ) -> Plan:
         said = f"Revision {target.record.revision} {what}."
-        return self._going(Phase.MIGRATING, "Migrating", said, *actions, candidate=target, until=until)
+        kept = self._settle_stable(target)
+        return self._going(
+            Phase.MIGRATING,
+            "Migrating",
+            said,
+            *kept,
+            *actions,
+            candidate=target,
+            until=until,
+            check_after=check_after,
+        )
 
 
 # --- rules without a world ----------------------------------------------------------------------------------------
@@ -452,16 +520,24 @@ def balance(app: App, keep: Deployment, others: Iterable[Deployment]) -> dict[st
     """Replicas by release for the next moment, on the way to `replicas` for `keep` and none for the others.
 
     Ready pods of all releases together never fall below `replicas` less maxUnavailable because of it, and all pods
-    never exceed `replicas` plus maxSurge. Pods that aren't ready go first: they serve nobody.
+    never exceed `replicas` plus maxSurge. Pods that aren't ready go first, but only as far as ready ones of `keep` take
+    their place: they may be starting, or be back in a moment. (The Deployment controller does the same with its old
+    ReplicaSets.)
     """
     others = sorted(others, key=lambda d: (d.record.stage is Stage.PROMOTED, d.record.revision))
     surge, unavailable = amounts(app)
-    spare = keep.serving + sum(d.serving for d in others) - (app.replicas - unavailable)
-    wanted = {}
+    least = app.replicas - unavailable
+    spare_pods = max(0, keep.serving + sum(d.replicas for d in others) - least)
+    spare_ready = max(0, keep.serving + sum(d.serving for d in others) - least)
+    wanted = {d.release: d.replicas for d in others}
     for other in others:
-        go = min(other.serving, max(0, spare))
-        spare -= go
-        wanted[other.release] = other.serving - go
+        go = min(other.replicas - other.serving, spare_pods)
+        spare_pods -= go
+        wanted[other.release] -= go
+    for other in others:
+        go = min(other.serving, spare_pods, spare_ready)
+        spare_pods, spare_ready = spare_pods - go, spare_ready - go
+        wanted[other.release] -= go
     room = app.replicas + surge - sum(wanted.values())
     wanted[keep.release] = min(app.replicas, max(keep.replicas, room))
     return wanted
@@ -517,6 +593,11 @@ class Report:
 
 def _revision(deployment: Deployment) -> int:
     return deployment.record.revision
+
+
+def _podless(job: Job) -> datetime:
+    """When a Job that still has no pod won't get one by itself."""
+    return job.created + timedelta(seconds=PODLESS_SECONDS)
 
 
 def _attempt(job: Job) -> int:

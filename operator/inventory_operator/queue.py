@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 Key = tuple[str, str]
 """Namespace and name."""
 
-BACKOFF_FIRST_SECONDS = 0.5
+BACKOFF_FIRST_SECONDS = 0.2
 BACKOFF_MOST_SECONDS = 60.0
 
 

@@ -7,9 +7,9 @@ from . import metrics, status
 from .apply import OutdatedError, apply, write_status
 from .kube import ApiError, Kube, UnreachableError
 from .model import Emit, Phase
-from .observe import observe
+from .observe import app_versions, observe
 from .plan import plan
-from .queue import Key
+from .queue import Key, Queue
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +17,50 @@ RESYNC_SECONDS = 300.0
 """At rest everything is looked at this often, whatever events say: a watch may have gone silent."""
 FOLLOW_UP_SECONDS = 5.0
 """The same while a release is under way."""
-CONFLICT_SECONDS = 0.2
+
+
+class Roundup:
+    """Lists the apps now and then, and adds those that have changed: watches are hints that may stay away.
+
+    Kopf looks for the CRD once, at its start, and a watcher that meets an error it doesn't know ends for good.
+    """
+
+    SECONDS = 30.0
+
+    def __init__(self, kube: Kube, namespaces: list[str], queue: Queue) -> None:
+        """No namespaces: all of them."""
+        self._kube, self._namespaces, self._queue = kube, namespaces, queue
+        self._versions: dict[Key, str] = {}
+        self.succeeded = False
+        """Once, for one namespace at least: the API server answers, and the CRD is there."""
+
+    async def look(self) -> None:
+        """A namespace that can't be read, as one that is gone, keeps none of the others from being looked at."""
+        for namespace in self._namespaces or [""]:
+            try:
+                found = await app_versions(self._kube, namespace)
+            except (ApiError, UnreachableError) as error:
+                log.warning("the InventoryApps of %s can't be listed: %s", namespace or "all namespaces", error)
+                continue
+            for key, version in found.items():
+                if self._versions.get(key) != version:
+                    self._queue.add(key)
+            self._versions |= found
+            self.succeeded = True
 
 
 async def reconcile(kube: Kube, key: Key) -> float | None:
     """The seconds until the next look, None if the app is gone.
 
-    Raises ApiError and UnreachableError, after which the caller tries again with growing pauses.
+    Raises OutdatedError, ApiError and UnreachableError, after which the caller tries again with growing pauses.
     """
     namespace, name = key
     with metrics.RECONCILE_SECONDS.time():
         try:
             return await _reconcile(kube, namespace, name)
+        except OutdatedError as error:
+            log.debug("%s/%s: %s", namespace, name, error)
+            raise
         except (ApiError, UnreachableError) as error:
             metrics.RECONCILE_ERRORS.inc()
             log.warning("%s/%s: %s", namespace, name, error)
@@ -50,13 +82,13 @@ async def _reconcile(kube: Kube, namespace: str, name: str) -> float | None:
     decided = plan(observed, now)
     try:
         await apply(kube, app, decided.actions, now)
-    except OutdatedError as error:
-        log.debug("%s/%s: %s", namespace, name, error)
-        return CONFLICT_SECONDS
     except ApiError as error:
         if error.status in (400, 422):
             # What CEL in the CRD can't say: the API server refuses the pod template, the user has to change it.
             await write_status(kube, app, status.failed(app, "InvalidSpec", f"The spec was refused: {error}", now))
+        elif error.status == 403:
+            # A quota, a policy, or a right that the operator lacks; it is tried again.
+            await write_status(kube, app, status.failed(app, "Refused", f"The cluster refuses it: {error}", now))
         raise
     for action in decided.actions:
         if isinstance(action, Emit):

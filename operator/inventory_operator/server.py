@@ -15,7 +15,7 @@ async def serve(ready: Callable[[], bool], alive: Callable[[], bool], port: int 
     """
 
     async def probe_ready(_: web.Request) -> web.Response:
-        return _answer(ready(), "the watches are not running yet")
+        return _answer(ready(), "the InventoryApps could not be listed yet")
 
     async def probe_alive(_: web.Request) -> web.Response:
         return _answer(alive(), "no worker has got round to its queue for minutes")

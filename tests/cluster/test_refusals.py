@@ -28,6 +28,12 @@ def namespace_with_crd(cluster: Cluster) -> str:
         ("shop", {"image": IMAGE, "config": {"a-b": "1"}}, "must be the name of an environment variable"),
         ("shop", {"image": IMAGE, "config": {"INVENTORY_SECRET_KEY": "1"}}, "config is not secret"),
         ("shop", {"image": IMAGE, "migrations": {}}, "spec.migrations.secret: Required value"),
+        ("shop", {"image": IMAGE, "secrets": ["a", "b"], "migrations": {"secret": "b"}}, "must not be among secrets"),
+        (
+            "shop",
+            {"image": IMAGE, "template": {"preStopSeconds": 30, "terminationGracePeriodSeconds": 40}},
+            "terminationGracePeriodSeconds must be at least",
+        ),
         ("shop", {"image": IMAGE, "strategy": {"rolling": {"maxSurge": "half"}}}, "a percentage from 0% to 100%"),
         ("shop", {"image": IMAGE, "strategy": {"rolling": {"maxSurge": 0}}}, "can't both be 0"),
         ("a" * 41, {"image": IMAGE}, "at most 40 characters"),

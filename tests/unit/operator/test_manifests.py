@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -88,6 +88,30 @@ def test_pods_pass_the_restricted_level_with_a_read_only_root(spec: dict[str, An
     assert {"name": "INVENTORY_LOG_LEVEL", "value": "debug"} in container["env"]
 
 
+def test_a_migration_runs_where_the_service_does() -> None:
+    where = {
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "serviceAccountName": "inventory",
+    }
+    app = an_app(content={"image": "a:1", "template": {**where, "topologySpreadConstraints": [{"maxSkew": 1}]}})
+    service = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))["spec"]["template"]["spec"]
+    job = manifests.expand_job(app, "abc", 1, 1, "a:1")["spec"]["template"]["spec"]
+    assert where.items() <= service.items()
+    assert where.items() <= job.items()
+    assert "topologySpreadConstraints" in service
+    assert "topologySpreadConstraints" not in job
+
+
+@pytest.mark.parametrize(("pre_stop", "grace"), [({}, 45), ({"preStopSeconds": 60}, 100), ({"preStopSeconds": 0}, 40)])
+def test_a_pod_has_time_to_drain_after_its_pre_stop(pre_stop: dict[str, int], grace: int) -> None:
+    app = an_app(content={"image": "a:1", "template": pre_stop})
+    made = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
+    assert made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+
+
 def test_the_migration_secret_reaches_the_job_alone() -> None:
     service, job = pod_specs()
     assert service["containers"][0]["envFrom"] == [{"secretRef": {"name": "service"}}]
@@ -121,16 +145,54 @@ def test_a_service_as_written_reads_back_as_wanted_and_an_edited_one_does_not() 
     edited["spec"]["ports"][0]["targetPort"] = 9
     assert not observe.parse_service(edited, app).as_wanted
     edited = copy.deepcopy(made)
+    edited["spec"]["ports"].append({"name": "theirs", "port": 9090, "targetPort": 9090, "protocol": "TCP"})
+    assert observe.parse_service(edited, app).as_wanted
+    edited = copy.deepcopy(made)
     edited["spec"]["selector"]["mine"] = "yes"
     assert not observe.parse_service(edited, app).as_wanted
 
 
 def test_objects_of_another_owner_are_named_and_not_taken() -> None:
     app = a_full_app()
-    stranger = manifests.deployment(replace(app, uid="other"), "abc", Record(1, Stage.MIGRATING, START, "a:1"))
-    service = manifests.service(replace(app, uid="other"), None)
-    observed = observe.parse(app, [stranger], [], [], service)
-    assert observed.foreign == ("Deployment inventory-abc", "Service inventory")
+    other = replace(app, name="warehouse", uid="other")
+    stranger = manifests.deployment(other, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
+    job = manifests.expand_job(other, "abc", 1, 1, "a:1")
+    service = manifests.service(app, None)
+    del service["metadata"]["ownerReferences"]
+    observed = observe.parse(app, [stranger], [job], [], service)
+    assert observed.foreign == ("Deployment warehouse-abc", "Job warehouse-1-expand-1", "Service inventory")
+    assert not observed.leaving
+    assert not observed.jobs
+
+
+def test_what_a_deleted_app_of_the_same_name_owned_is_leaving() -> None:
+    before = replace(a_full_app(), uid="before")
+    deployment = manifests.deployment(before, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
+    service = manifests.service(before, None)
+    observed = observe.parse(a_full_app(), [deployment], [], [], service)
+    assert observed.leaving == ("Deployment inventory-abc", "Service inventory")
+    assert not observed.foreign
+
+
+def test_a_migrating_pod_belongs_to_its_job_by_uid() -> None:
+    made = manifests.expand_job(a_full_app(), "abc", 1, 1, "a:1")["spec"]["template"]
+    pod = {
+        "metadata": {
+            **made["metadata"],
+            "name": "inventory-1-expand-1-x",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [{"uid": "uid-of-the-job"}],
+        },
+        "status": {
+            "phase": "Pending",
+            "conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"},
+            ],
+        },
+    }
+    parsed = observe.parse_pod(pod)
+    assert (parsed.owner, parsed.migrates, parsed.finished) == ("uid-of-the-job", True, False)
+    assert parsed.scheduled == START + timedelta(minutes=1)
 
 
 DIGEST = "sha256:" + "0" * 64

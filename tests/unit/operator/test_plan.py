@@ -1,6 +1,7 @@
 """The planner: values in, values out."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from inventory_operator.model import (
@@ -224,12 +225,39 @@ def test_a_superseded_job_that_never_started_is_stopped() -> None:
     world.want(image=NEW)
     world.step()
     world.step()
-    world.pods += (Pod("p", "inventory-2-expand-1", world.now, waiting_reason="ImagePullBackOff"),)
+    world.start_pod(waiting_reason="ImagePullBackOff")
     world.want(image="registry.test/api:3")
     world.step()
     assert any(isinstance(a, SuspendJob) for a in world.step().actions)
+    decided = world.step()
+    assert "waits for the end of pod inventory-2-expand-1-x" in decided.outcome.message
+    world.end_pods_of_suspended_jobs()
     world.step()
     assert world.created_jobs[-1] == "inventory-3-expand-1"
+
+
+def test_a_superseded_job_that_gets_no_pod_is_stopped() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.pass_time(11)
+    assert "gets no pod" in world.step().outcome.message
+    world.want(image="registry.test/api:3")
+    for _ in range(3):
+        world.step()
+    assert world.created_jobs[-1] == "inventory-3-expand-1"
+
+
+def test_a_superseded_job_whose_pod_is_about_to_run_goes_on() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.start_pod(waiting_reason="ContainerCreating")
+    world.want(image="registry.test/api:3")
+    world.step()
+    assert not [a for a in world.step().actions if isinstance(a, SuspendJob)]
 
 
 def test_an_image_that_cannot_be_pulled_fails_after_its_deadline_and_not_before() -> None:
@@ -238,9 +266,8 @@ def test_an_image_that_cannot_be_pulled_fails_after_its_deadline_and_not_before(
     world.step()
     world.step()
     said = 'Back-off pulling image "registry.test/api:2": not found'
-    world.pods += (
-        Pod("p", "inventory-2-expand-1", world.now, waiting_reason="ImagePullBackOff", waiting_message=said),
-    )
+    world.pass_time(3600)  # it waited for a node
+    world.start_pod(created=START, scheduled=world.now, waiting_reason="ImagePullBackOff", waiting_message=said)
     decided = world.step()
     assert decided.outcome.phase is Phase.MIGRATING
     assert decided.check_after == pytest.approx(60, abs=0.1)
@@ -283,6 +310,41 @@ def test_waiting_for_the_database_is_not_a_failed_migration() -> None:
     assert decided.actions[-1] == CreateJob(world.app.release, 1, 2, "registry.test/api:1")
 
 
+def test_a_job_that_never_got_to_run_is_tried_again_and_then_fails_without_a_guess() -> None:
+    world = World()
+    world.step()
+    world.step()
+    for attempt in (2, 3):
+        world.finish_job("", failed=True, reason="DeadlineExceeded")
+        world.step()
+        assert world.created_jobs[-1] == f"inventory-1-expand-{attempt}"
+    world.finish_job("", failed=True, reason="DeadlineExceeded")
+    decided = world.step()
+    assert decided.outcome.reason == "MigrationFailed"
+    assert "stopped at its deadline, as 2 before it, and left no report" in decided.outcome.message
+
+
+def test_no_job_begins_while_a_pod_of_a_vanished_one_may_still_migrate() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.start_pod()
+    world.jobs.clear()
+    assert "waits for the end of pod inventory-2-expand-1-x" in world.step().outcome.message
+    world.pods = ()
+    world.step()
+    assert list(world.jobs) == ["inventory-2-expand-1"]
+
+
+def test_a_pod_that_can_not_start_says_why() -> None:
+    world = World()
+    world.step()
+    world.step()
+    world.start_pod(waiting_reason="Unschedulable", waiting_message="0/1 nodes are available: insufficient memory.")
+    assert "can't start its migration: 0/1 nodes are available: insufficient memory." in world.step().outcome.message
+
+
 def test_a_job_that_succeeded_without_a_report_is_asked_once_more() -> None:
     world = World()
     world.step()
@@ -301,6 +363,75 @@ def test_paused_holds_a_new_release_and_says_so() -> None:
     assert not decided.actions
     world.want(paused=False)
     assert world.settle().outcome.message == "Revision 2 serves with 2 of 2 pods."
+
+
+def half_rolled_out(**changes: Any) -> World:
+    """The candidate has one pod, which isn't ready; two of the stable release serve."""
+    world = served(**changes)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report("applied"))
+    world.step()
+    world.step()
+    assert (world.stable.replicas, world.target.replicas) == (2, 1)
+    return world
+
+
+def test_paused_in_mid_release_holds_the_candidate_and_stops_its_deadline() -> None:
+    world = half_rolled_out(progress_deadline=30)
+    world.want(paused=True)
+    world.step()
+    assert not world.step().actions
+    world.pass_time(3600)
+    world.want(paused=False)
+    assert world.step().outcome.phase is Phase.PROGRESSING
+    assert world.settle().outcome.message == "Revision 2 serves with 2 of 2 pods."
+
+
+def test_paused_in_mid_release_the_stable_release_follows_the_count_and_the_candidate_stays() -> None:
+    world = half_rolled_out()
+    candidate = world.target.release
+    world.want(paused=True, replicas=5)
+    world.settle()
+    assert (world.stable.replicas, world.deployments[candidate].replicas) == (4, 1)
+    world.want(image="registry.test/api:3")
+    world.settle()
+    assert world.deployments[candidate].replicas == 1
+
+
+def test_the_stable_release_follows_the_count_while_the_next_one_migrates() -> None:
+    world = served()
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.want(replicas=5)
+    assert world.step().outcome.phase is Phase.MIGRATING
+    assert world.stable.replicas == 5
+
+
+def test_a_release_that_supersedes_in_mid_roll_out_first_gives_the_stable_one_its_pods_back() -> None:
+    world = half_rolled_out()
+    world.ready()
+    world.step()
+    assert world.stable.replicas == 1
+    left = world.target.release
+    world.want(image="registry.test/api:3")
+    world.step()
+    world.deployments[left] = replace(world.deployments[left], ready=0)
+    for _ in range(6):
+        world.step()
+        world.ready(world.stable.release)
+    assert world.step().outcome.phase is Phase.MIGRATING
+    assert world.stable.serving == 2
+    assert world.deployments[left].replicas == 0
+
+
+def test_pods_of_the_stable_release_that_are_unready_for_a_moment_are_kept() -> None:
+    world = half_rolled_out()
+    world.deployments[world.stable.release] = replace(world.stable, ready=0)
+    world.step()
+    assert world.stable.replicas == 2
 
 
 def test_the_scale_can_change_in_mid_release_and_at_rest() -> None:
@@ -342,6 +473,22 @@ def test_a_name_that_somebody_else_uses_is_left_alone() -> None:
     decided = plan(replace(World().observed(), foreign=("Service inventory",)), START)
     assert decided.outcome.phase is Phase.FAILED
     assert not decided.actions
+
+
+def test_what_a_deleted_app_of_the_same_name_leaves_is_awaited() -> None:
+    decided = plan(replace(World().observed(), leaving=("Service inventory",)), START)
+    assert decided.outcome.phase is Phase.PENDING
+    assert "Service inventory" in decided.outcome.message
+    assert decided.check_after
+    assert not decided.actions
+
+
+def test_pods_that_a_quota_refuses_fail_the_release_with_its_words() -> None:
+    world = half_rolled_out(progress_deadline=30)
+    candidate = world.target.release
+    world.deployments[candidate] = replace(world.target, trouble="exceeded quota: pods")
+    world.pass_time(31)
+    assert "(exceeded quota: pods)" in world.step().outcome.message
 
 
 def test_one_object_is_written_once_a_pass() -> None:

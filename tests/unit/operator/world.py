@@ -50,6 +50,10 @@ def a_report(
     )
 
 
+def a_migrating_pod(job: Job, now: datetime, **changes: Any) -> Pod:
+    return replace(Pod(f"{job.name}-x", job.uid, now, migrates=True), **changes)
+
+
 @dataclass
 class World:
     """What the API server would return, and the clock."""
@@ -103,7 +107,8 @@ class World:
                 case CreateJob(_, revision, attempt, _):
                     name = f"inventory-{revision}-expand-{attempt}"
                     assert name not in self.jobs
-                    self.jobs[name] = Job(name, revision, attempt)
+                    assert not [pod for pod in self.pods if pod.migrates and not pod.finished]
+                    self.jobs[name] = Job(name, f"uid-of-{name}", revision, attempt, self.now)
                     self.created_jobs.append(name)
                 case SuspendJob(job):
                     self.jobs[job.name] = replace(self.jobs[job.name], suspended=True)
@@ -132,9 +137,20 @@ class World:
         job = next(reversed([j for j in self.jobs.values() if j.active]))
         ended = replace(job, complete=not failed, failed=failed, reason=reason if failed else "")
         self.jobs[job.name] = ended
-        pod = Pod(f"{job.name}-x", job.name, self.now, termination_message=message, image_id=image_id)
-        self.pods = (*self.pods, pod)
+        pods = [pod for pod in self.pods if pod.owner != job.uid or pod.finished]
+        pod = a_migrating_pod(job, self.now, finished=True, termination_message=message, image_id=image_id)
+        self.pods = (*pods, pod)
         return ended
+
+    def start_pod(self, **changes: Any) -> None:
+        """The newest Job gets a pod."""
+        job = next(reversed([j for j in self.jobs.values() if j.active]))
+        self.pods = (*self.pods, a_migrating_pod(job, self.now, **changes))
+
+    def end_pods_of_suspended_jobs(self) -> None:
+        """As the Job controller does it, in its own time."""
+        going = {job.uid for job in self.jobs.values() if job.suspended}
+        self.pods = tuple(pod for pod in self.pods if pod.owner not in going)
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -145,6 +161,7 @@ class World:
             decided = self.step()
             before = dict(self.deployments)
             self.ready()
+            self.end_pods_of_suspended_jobs()
             if any(job.active for job in self.jobs.values()):
                 self.finish_job(a_report())
             elif not decided.actions and before == self.deployments:
