@@ -39,10 +39,20 @@ app.kubernetes.io/component: service
 {{- end -}}
 {{- end -}}
 
-{{/* Name of a Role or ClusterRole: (list $ "operator"). Unique in the cluster where it is a ClusterRole. */}}
+{{/* Names of the Secrets that the service's pods see, as JSON; one that is named twice counts once, the last wins. */}}
+{{- define "inventory.serviceSecretNames" -}}
+{{- $names := list (include "inventory.secretName.service" .) -}}
+{{- if .Values.redis.enabled -}}
+{{- $names = append $names (printf "%s-redis-url" (include "inventory.fullname" .)) -}}
+{{- end -}}
+{{- $names = append $names (include "inventory.secretName.admin" .) -}}
+{{- toJson (concat $names .Values.app.secrets | reverse | uniq | reverse) -}}
+{{- end -}}
+
+{{/* Name of a ClusterRole: (list $ "operator"). No two releases in the cluster have the same: no name holds a colon. */}}
 {{- define "inventory.clusterRoleName" -}}
 {{- $ := index . 0 -}}
-{{- printf "%s-%s-%s" $.Release.Namespace (include "inventory.fullname" $) (index . 1) -}}
+{{- printf "%s:%s:%s" $.Release.Namespace (include "inventory.fullname" $) (index . 1) -}}
 {{- end -}}
 
 {{- define "inventory.secretName.service" -}}

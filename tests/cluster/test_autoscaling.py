@@ -20,7 +20,8 @@ def test_turning_an_autoscaler_on_takes_no_pod_away(installations: Installations
     assert app.app["spec"]["replicas"] == 2
     assert app.pods_of(before["stableRelease"]) == pods
     assert app.status["stableRevision"] == before["stableRevision"]
-    app.release(app={"replicas": 2}, autoscaling={"enabled": False})
+    app.release(app={"replicas": 1}, autoscaling={"enabled": False})
+    app.release(app={"replicas": 2})
 
 
 def able_to_scale(app: Installation, path: str) -> bool:

@@ -85,11 +85,11 @@ def rules(objects: list[Object], kind: str, name: str) -> list[Object]:
 
 def test_the_operator_has_the_same_rights_however_it_is_installed() -> None:
     beside = rules(scenario(None), "Role", "inventory-operator")
-    everywhere = rules(render("--set", "operator.watch.scope=cluster"), "ClusterRole", "default-inventory-operator")
+    everywhere = rules(render("--set", "operator.watch.scope=cluster"), "ClusterRole", "default:inventory:operator")
     some = rules(
         render("--set", "operator.watch.scope=namespaces,operator.watch.namespaces={default,other}"),
         "ClusterRole",
-        "default-inventory-operator",
+        "default:inventory:operator",
     )
     by_hand = rules(load(MANIFESTS / "operator.yaml"), "ClusterRole", "inventory-operator")
 
@@ -134,9 +134,9 @@ def operator_arguments(objects: list[Object]) -> list[str]:
 def test_the_hook_has_rights_on_this_crd_and_on_the_secrets_it_makes_only() -> None:
     objects = scenario(None)
 
-    (on_crd,) = rules(objects, "ClusterRole", "default-inventory-prepare")
+    (on_crd,) = rules(objects, "ClusterRole", "default:inventory:prepare")
     assert on_crd["resourceNames"] == ["inventoryapps.inventory.dev"]
-    assert on_crd["verbs"] == ["get", "patch"]
+    assert on_crd["verbs"] == ["get", "create", "patch"]
     reads, creates = rules(objects, "Role", "inventory-prepare")
     assert reads["verbs"] == ["get"]
     assert "inventory-admin" in reads["resourceNames"]
