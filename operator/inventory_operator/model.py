@@ -127,6 +127,11 @@ class Pod:
     waiting_message: str = ""
     termination_message: str = ""
     image_id: str = ""
+    address: str = ""
+    unready: str = ""
+    """Why it isn't ready, in its own words."""
+    waits: bool = False
+    """It would be ready, but for a database that does not answer."""
 
     @property
     def cannot_start(self) -> bool:

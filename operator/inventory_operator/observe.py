@@ -29,6 +29,7 @@ from .model import (
     Service,
     release_content,
 )
+from .pods import ask
 
 
 def app_path(namespace: str, name: str) -> str:
@@ -55,7 +56,8 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
         kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
         kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
     )
-    return parse(app, deployments, jobs, pods, service)
+    observed = parse(app, deployments, jobs, pods, service)
+    return replace(observed, pods=await ask(observed.pods))
 
 
 def parse(
@@ -186,6 +188,7 @@ def parse_pod(found: Object) -> Pod:
         waiting_message=waiting.get("message", "") or unschedulable.get("message", ""),
         termination_message=ended.get("message", ""),
         image_id=container.get("imageID", ""),
+        address=status.get("podIP", "") if "running" in state else "",
     )
 
 

@@ -252,6 +252,10 @@ class _Release:
         if progressed is None or target.serving > record.ready:  # None: it comes out of a pause
             progressed = self.now
             record = replace(record, ready=max(record.ready, target.serving), progressed=progressed)
+        waiting = next((p for p in pods if p.waits and not p.ready), None)
+        if waiting and (self.now - progressed).total_seconds() > app.progress_deadline / 2:
+            progressed = self.now  # a database that is away fails no release
+            record = replace(record, progressed=progressed)
         overdue = progressed + timedelta(seconds=app.progress_deadline)
         for pod in pods:
             if pod.waiting_reason in PULL_TROUBLE:
@@ -269,7 +273,8 @@ class _Release:
         return self._going(
             Phase.PROGRESSING,
             "RollingOut",
-            f"Revision {record.revision} rolls out: {target.serving} of {app.replicas} pods are ready.",
+            f"Revision {record.revision} rolls out: {target.serving} of {app.replicas} pods are ready"
+            f"{_not_ready([waiting]) if waiting else ''}.",
             *self._serve(service),
             *self._scale(target, others, changed),
             candidate=target,
@@ -641,6 +646,6 @@ def _pull_message(target: Deployment, pod: Pod) -> str:
 def _not_ready(pods: Iterable[Pod]) -> str:
     for pod in pods:
         if not pod.ready and not pod.deleting:
-            said = pod.termination_message or pod.waiting_message or pod.waiting_reason
+            said = pod.unready or pod.termination_message or pod.waiting_message or pod.waiting_reason
             return f" (pod {pod.name}: {_tidy(said)})" if said else f" (pod {pod.name} is not ready)"
     return ""

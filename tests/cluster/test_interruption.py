@@ -2,6 +2,9 @@
 
 import random
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -58,6 +61,35 @@ def test_two_operators_at_once_make_one_migration(app_at_v2: Installation) -> No
     app.scale_operator(1)
     assert app.applied("0003") == ["up"]
     assert set(app.jobs()) - set(jobs) == {first_job(before["stableRevision"] + 1)}
+
+
+def test_a_rollback_waits_for_a_database_that_is_away(app_with_a_past: Installation) -> None:
+    """Far beyond its progress deadline, and what serves is left as it is."""
+    app, before = app_with_a_past, app_with_a_past.status
+    pods = app.pods_of(before["stableRelease"])
+    former = app.former_releases()[-1]
+    spec = {**app.specs[former], "progressDeadlineSeconds": 5}
+    with database_away(app):
+        app.apply(spec)
+        waiting = "cannot be read"
+        app.wait_for("the release says what it waits for", lambda: waiting in app.status["message"])
+        since = time.monotonic()
+        app.wait_for("its deadline is over", lambda: time.monotonic() > since + 3 * spec["progressDeadlineSeconds"])
+        assert app.status["phase"] == "Progressing", app.describe()
+        assert waiting in app.status["message"]
+        assert app.pods_of(before["stableRelease"]) == pods
+    expect_end(app, spec["image"], before["stableRevision"] + 1)
+
+
+@contextmanager
+def database_away(app: Installation) -> Iterator[None]:
+    """New connections find nobody; PostgreSQL, whose data would go with its pod, runs on."""
+    service = f"/api/v1/namespaces/{app.namespace}/services/{NAME}-postgres"
+    app.cluster.kube.merge(service, {"spec": {"selector": {"away": "yes"}}})
+    try:
+        yield
+    finally:
+        app.cluster.kube.merge(service, {"spec": {"selector": {"away": None}}})
 
 
 def migrating_pod(app: Installation) -> Object | None:

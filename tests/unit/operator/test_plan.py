@@ -483,6 +483,22 @@ def test_what_a_deleted_app_of_the_same_name_leaves_is_awaited() -> None:
     assert not decided.actions
 
 
+def test_a_release_whose_pods_wait_for_the_database_waits_too() -> None:
+    world = half_rolled_out(progress_deadline=30)
+    why = "The database's schema cannot be read: connection refused"
+    waiting = Pod("inventory-x", world.target.release, world.now, unready=why, waits=True)
+    world.pods += (waiting,)
+    for _ in range(10):
+        world.pass_time(20)
+        decided = world.step()
+        assert decided.outcome.phase is Phase.PROGRESSING
+    assert f"0 of 2 pods are ready (pod inventory-x: {why})" in decided.outcome.message
+    world.pods = (replace(waiting, waits=False, unready="The expand migration 0003 is not applied."),)
+    world.pass_time(31)
+    assert "(pod inventory-x: The expand migration 0003 is not applied)" in world.step().outcome.message
+    assert world.target.record.stage is Stage.FAILED
+
+
 def test_pods_that_a_quota_refuses_fail_the_release_with_its_words() -> None:
     world = half_rolled_out(progress_deadline=30)
     candidate = world.target.release
