@@ -146,7 +146,7 @@ class _Release:
         if job is None:
             return self._first_job(target)
         if job.deleting:
-            return self._migrating(target, f"Job {job.name} is still being deleted.")
+            return self._migrating(target, f"waits for the end of Job {job.name}, which is being deleted")
         pods = self._pods_of(job)
         report = next((r for p in reversed(pods) if (r := Report.parse(p))), None)
         if job.complete:
