@@ -21,6 +21,8 @@ SERVICE_PODS = f"inventory.dev/app={NAME},app.kubernetes.io/component=service"
 JOB_PODS = f"inventory.dev/app={NAME},app.kubernetes.io/component=migration"
 OPERATOR_PODS = "app.kubernetes.io/component=operator"
 LINES_SHOWN = 40
+WORKERS_ASKED = 50
+"""A new connection goes to any worker: with so many none of a few is missed."""
 T = TypeVar("T")
 
 # Small requests: several installations share a node of two cores.
@@ -68,7 +70,7 @@ class Installation:
     def installed(self) -> Object:
         """The status, once the first release serves and the ingress controller knows of it."""
         status = self.wait_until_serving()
-        self.wait_for("the first answer", self.answers)
+        self.wait_for("each of the ingress controller's workers answers", self.answers_steadily)
         self.helm_revisions[status["stableRelease"]] = 1
         return status
 
@@ -233,6 +235,10 @@ class Installation:
         """Whether the way through the ingress leads here; until it does, it may lead to an app without a host."""
         status, release = self.answer("/")
         return status == 200 and release in self.deployments()
+
+    def answers_steadily(self) -> bool:
+        """Whether every worker of the ingress controller has heard of it, each within a second on its own."""
+        return all(self.answers() for _ in range(WORKERS_ASKED))
 
     def traffic(self) -> Traffic:
         admin = self.secret(f"{NAME}-admin")
