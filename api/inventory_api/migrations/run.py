@@ -125,6 +125,7 @@ class MigrationRun:
             self._claim(connection)
             for revision in (*self._facts.image.expand, *self._facts.image.contract):
                 if revision.identifier in (*decision.expand, *decision.contract):
+                    self._interruption.check()
                     self._apply(connection, revision)
             self._finish(connection, all_expanded=decide is decide_expand)
 

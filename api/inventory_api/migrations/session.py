@@ -20,6 +20,7 @@ LOCK_TIMEOUT_SECONDS = 5
 _LOCK_KEY = 0x696E76656E746F72  # "inventor"
 _NOTICE_DEAD_CLIENT_MS = 2000
 _CONNECT_TIMEOUT_SECONDS = 5
+_CANCEL_SECONDS = 1.0
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exception, operator intervention by shutdown
 
 
@@ -39,12 +40,14 @@ class Interruption:
     """Ends a run from another thread: by the time limit, or because the process is told to stop.
 
     psycopg2 waits inside libpq, where neither a Python signal handler nor a deadline gets its turn; a cancel request
-    from another thread does.
+    from another thread does. It is repeated until the run ends, because one that arrives between two statements
+    cancels nothing.
     """
 
     def __init__(self) -> None:
         self._reason: Exception | None = None
-        self._event = threading.Event()
+        self._interrupted = threading.Event()
+        self._ended = threading.Event()
         self._connection: PsycopgConnection | None = None
         self._timer: threading.Timer | None = None
 
@@ -56,12 +59,12 @@ class Interruption:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._connection = None
+        self._ended.set()
 
     def limit(self, seconds: float) -> None:
         """Starts the time limit of migrating; waiting for database and lock has one of its own."""
         self._timer = threading.Timer(
-            seconds, lambda: self.interrupt(TimeLimitError(f"it took longer than {seconds:g} s"))
+            seconds, lambda: self.interrupt(TimeLimitError(f"migrating took longer than {seconds:g} s"))
         )
         self._timer.daemon = True
         self._timer.start()
@@ -70,16 +73,23 @@ class Interruption:
         self._connection = connection
 
     def interrupt(self, reason: Exception) -> None:
-        self._reason = self._reason or reason
-        self._event.set()
-        if self._connection is not None:
-            # A connection that is lost or closed has nothing left to cancel.
-            with suppress(psycopg2.Error):
-                self._connection.cancel()
+        """Gives the run its reason to end. The first one counts."""
+        if self._reason is None:
+            self._reason = reason
+            self._interrupted.set()
+            threading.Thread(target=self._cancel_until_the_end, daemon=True).start()
+
+    def _cancel_until_the_end(self) -> None:
+        while not self._ended.is_set():
+            if self._connection is not None:
+                # A connection that is lost or closed has nothing left to cancel.
+                with suppress(psycopg2.Error):
+                    self._connection.cancel()
+            self._ended.wait(_CANCEL_SECONDS)
 
     def pause(self, seconds: float) -> None:
         """Waits, but not longer than the run may go on."""
-        self._event.wait(seconds)
+        self._interrupted.wait(seconds)
         self.check()
 
     def check(self) -> None:

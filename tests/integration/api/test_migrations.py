@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +16,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from inventory_api.migrations.history import RECORD_TABLES
 from inventory_api.migrations.revisions import read_image
+from inventory_api.migrations.session import InterruptedRunError, Interruption
 from inventory_api.models import metadata
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from tests.integration.api.overlays import Overlay
 from tests.integration.conditions import PATIENCE_SECONDS, eventually
@@ -376,13 +377,43 @@ def test_a_run_that_is_killed_leaves_no_trace_and_the_next_one_migrates(
     assert again.applied == ("0002",)
 
 
+def test_a_run_that_is_told_to_stop_ends_although_a_cancel_was_lost(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    outlive_one_cancel = "DO $$ BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END $$"
+    overlay.expand("0002", "0001", f"op.execute({outlive_one_cancel!r}); op.execute('SELECT pg_sleep(60)')")
+    interruption = Interruption()
+    run = postgres.migration(database, overlay.image(), interruption)
+
+    with postgres.connected(database) as observer, ThreadPoolExecutor() as threads:
+        ended = threads.submit(run.expand)
+        eventually(lambda: migration_waits_for(observer, "PgSleep"))
+        interruption.interrupt(InterruptedRunError("told to stop"))
+
+        assert ended.result(PATIENCE_SECONDS).outcome == "waiting"
+
+
+def test_a_run_that_is_told_to_stop_between_two_migrations_does_not_begin_the_next(
+    postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    overlay.expand("0002", "0001", ADD_COLUMN).expand("0003", "0002", f"open({str(begun)!r}, 'x')")
+    interruption = Interruption()
+
+    with when_a_migration_commits(lambda: interruption.interrupt(InterruptedRunError("told to stop"))):
+        result = postgres.migration(database, overlay.image(), interruption).expand()
+
+    assert (result.outcome, result.exit_code) == ("waiting", 75)
+    assert not begun.exists()
+
+
 def test_the_time_limit_ends_a_migration(postgres: Postgres, database: str, overlay: Overlay) -> None:
     image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_sleep(60)')").image()
 
     result = postgres.expand(database, image, migration_timeout_seconds=0.5)
 
     assert (result.outcome, result.exit_code) == ("failed", 1)
-    assert result.error == "migration 0002 failed: it took longer than 0.5 s"
+    assert result.error == "migration 0002 failed: migrating took longer than 0.5 s"
     assert "shelf" not in columns(postgres, database, "items")
 
 
@@ -438,6 +469,27 @@ def started_command(
         process.communicate()
 
 
+@contextmanager
+def when_a_migration_commits(act: Callable[[], None]) -> Iterator[None]:
+    recorded = threading.Event()
+
+    def see(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO schema_history"):
+            recorded.set()
+
+    def commit(_conn: Any) -> None:
+        if recorded.is_set():
+            act()
+
+    event.listen(Engine, "after_cursor_execute", see)
+    event.listen(Engine, "commit", commit)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "after_cursor_execute", see)
+        event.remove(Engine, "commit", commit)
+
+
 def columns(postgres: Postgres, database: str, table: str) -> set[str]:
     query = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s"
     return {name for (name,) in postgres.execute(query, table, database=database)}
@@ -445,6 +497,12 @@ def columns(postgres: Postgres, database: str, table: str) -> set[str]:
 
 def waits_for_the_lock(cursor: Any) -> bool:
     cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted")
+    return bool(cursor.fetchone()[0])
+
+
+def migration_waits_for(cursor: Any, wait_event: str) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'inventory-migration/%%' "
+    cursor.execute(query + "AND datname = current_database() AND wait_event = %s", (wait_event,))
     return bool(cursor.fetchone()[0])
 
 
