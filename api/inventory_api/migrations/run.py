@@ -24,12 +24,14 @@ from inventory_api.migrations.history import (
 from inventory_api.migrations.result import Outcome, Result
 from inventory_api.migrations.revisions import HISTORIES, Image, Revision, read_image
 from inventory_api.migrations.session import (
+    ConnectionLostError,
     InterruptedRunError,
     Interruption,
     Limits,
     TimeLimitError,
     WaitedTooLongError,
     connected,
+    database_error,
     in_transaction,
     is_connection_loss,
     last_line,
@@ -93,7 +95,7 @@ class MigrationRun:
         with self._interruption:
             try:
                 step()
-            except (WaitedTooLongError, InterruptedRunError) as reason:
+            except (WaitedTooLongError, ConnectionLostError, InterruptedRunError) as reason:
                 outcome, error = "waiting", str(reason)
             except RefusedError as reason:
                 outcome, error = "refused", str(reason)
@@ -191,8 +193,9 @@ class MigrationRun:
                 break
             except Exception as error:
                 self._raise_interruption(revision)
-                if isinstance(error, DBAPIError) and is_connection_loss(error):
-                    raise
+                if connection.invalidated:
+                    said = last_line(database_error(error))
+                    raise ConnectionLostError(f"migration {revision.identifier} lost its connection: {said}") from error
                 if sqlstate(error) not in _WORTH_ANOTHER_ATTEMPT or attempt == _LOCK_ATTEMPTS:
                     log.exception("migration failed", revision=revision.identifier)
                     raise MigrationFailedError(f"migration {revision.identifier} failed: {last_line(error)}") from error

@@ -28,6 +28,10 @@ class WaitedTooLongError(Exception):
     """The database or the lock could not be had in time; nothing was tried."""
 
 
+class ConnectionLostError(Exception):
+    """The database went away in the midst of something; it has rolled that back."""
+
+
 class InterruptedRunError(Exception):
     """The run was told to stop; what was under way is rolled back."""
 
@@ -202,12 +206,21 @@ def last_line(error: BaseException) -> str:
     diagnosis = getattr(getattr(cause, "diag", None), "message_primary", None)
     if diagnosis:
         return str(diagnosis)
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    # libpq indents what it only guesses.
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip() and not line.startswith("\t")]
     return lines[-1] if lines else type(cause).__name__
 
 
 def is_connection_loss(error: DBAPIError) -> bool:
     return error.connection_invalidated or sqlstate(error).startswith(_CONNECTION_LOST)
+
+
+def database_error(error: BaseException) -> BaseException:
+    """What the database said, where cleaning up after it has raised an error of its own; else the error itself."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, DBAPIError):
+        behind = behind.__context__
+    return behind or error
 
 
 def sqlstate(error: BaseException) -> str:

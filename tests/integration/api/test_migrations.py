@@ -27,6 +27,9 @@ from tests.integration.stores import OWNER, SERVICE, Postgres
 ADD_COLUMN = "op.execute('ALTER TABLE items ADD COLUMN shelf text')"
 DROP_COLUMN = "op.execute('ALTER TABLE items DROP COLUMN shelf')"
 WAIT_FOR_LOCK = f"op.execute('SELECT pg_advisory_xact_lock(1)'); {ADD_COLUMN}"
+OF_THE_MIGRATION = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND starts_with(application_name, 'inventory-migration/')"
+)
 
 
 def test_an_empty_database_gets_the_whole_schema(postgres: Postgres, empty_database: str) -> None:
@@ -306,6 +309,27 @@ def test_a_connection_that_is_lost_in_mid_migration_is_no_failure(
     assert "shelf" not in columns(postgres, database, "items")
 
 
+def test_a_connection_that_is_lost_while_an_index_is_built_is_no_failure(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    image = overlay.expand("0002", "0001", "create_index_concurrently('items_name_idx', 'items', '(name)')").image()
+    with (
+        ThreadPoolExecutor() as threads,
+        postgres.connected(database) as observer,
+        postgres.connected(database) as writer,
+    ):
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO items (name, sku, quantity) VALUES ('a', '1', 1)")
+        run = threads.submit(postgres.expand, database, image)
+        eventually(lambda: migration_waits_for(observer, "virtualxid"))
+        observer.execute(f"SELECT pg_terminate_backend(pid) {OF_THE_MIGRATION}")
+        result = run.result(PATIENCE_SECONDS)
+
+    assert (result.outcome, result.exit_code) == ("waiting", 75)
+    assert result.error == "migration 0002 lost its connection: server closed the connection unexpectedly"
+    assert postgres.expand(database, image).applied == ("0002",)
+
+
 def test_a_migration_that_does_not_get_its_lock_is_tried_again(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
@@ -385,7 +409,7 @@ def test_a_run_that_is_told_to_stop_ends_although_a_cancel_was_lost(
     interruption = Interruption()
     run = postgres.migration(database, overlay.image(), interruption)
 
-    with postgres.connected(database) as observer, ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor() as threads, postgres.connected(database) as observer:
         ended = threads.submit(run.expand)
         eventually(lambda: migration_waits_for(observer, "PgSleep"))
         interruption.interrupt(InterruptedRunError("told to stop"))
@@ -501,9 +525,8 @@ def waits_for_the_lock(cursor: Any) -> bool:
 
 
 def migration_waits_for(cursor: Any, wait_event: str) -> bool:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'inventory-migration/%%' "
-    cursor.execute(query + "AND datname = current_database() AND wait_event = %s", (wait_event,))
-    return bool(cursor.fetchone()[0])
+    cursor.execute(f"SELECT wait_event {OF_THE_MIGRATION}")
+    return (wait_event,) in cursor.fetchall()
 
 
 def failed_once(postgres: Postgres, database: str) -> bool:
