@@ -18,9 +18,18 @@ from sqlalchemy.pool import NullPool
 POLL_SECONDS = 1.0
 LOCK_TIMEOUT_SECONDS = 5
 _LOCK_KEY = 0x696E76656E746F72  # "inventor"
-_NOTICE_DEAD_CLIENT_MS = 2000
 _CONNECT_TIMEOUT_SECONDS = 5
 _CANCEL_SECONDS = 1.0
+# A process that is killed closes its connection. A node that dies doesn't: without these, its session and all of its
+# locks would stay until the server's own keepalives give up, after two hours.
+_GIVE_UP_A_DEAD_CLIENT = {
+    "client_connection_check_interval": "2s",
+    "tcp_keepalives_idle": "10s",
+    "tcp_keepalives_interval": "5s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exception, operator intervention by shutdown
 
 
@@ -150,7 +159,7 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
                 for name, value in {
                     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
                     "statement_timeout": f"{max(1, int(limits.timeout_seconds))}s",
-                    "client_connection_check_interval": f"{_NOTICE_DEAD_CLIENT_MS}ms",
+                    **_GIVE_UP_A_DEAD_CLIENT,
                     "search_path": "public",
                     "timezone": "UTC",
                 }.items()

@@ -30,6 +30,8 @@ WAIT_FOR_LOCK = f"op.execute('SELECT pg_advisory_xact_lock(1)'); {ADD_COLUMN}"
 OF_THE_MIGRATION = (
     "FROM pg_stat_activity WHERE datname = current_database() AND starts_with(application_name, 'inventory-migration/')"
 )
+# On a Unix socket PostgreSQL shows no keepalives as being in use, but what was asked for it does.
+SESSION_SETTINGS = "CREATE TABLE session_settings AS SELECT name, reset_val FROM pg_settings WHERE source = 'client'"
 
 
 def test_an_empty_database_gets_the_whole_schema(postgres: Postgres, empty_database: str) -> None:
@@ -342,6 +344,20 @@ def test_a_migration_that_does_not_get_its_lock_is_tried_again(
         blocker.execute("ROLLBACK")
 
         assert run.result(PATIENCE_SECONDS).applied == ("0002",)
+
+
+def test_the_server_is_told_to_give_up_a_dead_client_soon(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    image = overlay.expand("0002", "0001", f"op.execute({SESSION_SETTINGS!r})").image()
+    postgres.expand(database, image)
+
+    settings = dict(postgres.execute("SELECT name, reset_val FROM session_settings", database=database))
+
+    assert settings["tcp_keepalives_idle"] == "10"
+    assert settings["tcp_keepalives_interval"] == "5"
+    assert settings["tcp_keepalives_count"] == "3"
+    assert settings["tcp_user_timeout"] == "30000"
+    assert settings["client_connection_check_interval"] == "2000"
+    assert settings["idle_in_transaction_session_timeout"] == "60000"
 
 
 def test_waiting_for_a_database_that_is_away_is_no_failure(postgres: Postgres) -> None:
