@@ -21,6 +21,7 @@ from inventory_api.migrations.history import (
     schema_owner,
     select_applied,
 )
+from inventory_api.migrations.locks import MissedLock, held_locks, missed_lock
 from inventory_api.migrations.result import Outcome, Result
 from inventory_api.migrations.revisions import HISTORIES, Image, Revision, read_image
 from inventory_api.migrations.session import (
@@ -42,7 +43,7 @@ from inventory_api.settings import SERVICE_APPLICATION_NAME, MigrationSettings
 
 log = structlog.get_logger()
 
-_LOCK_ATTEMPTS = 6
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 2.0, 5.0
 _WORTH_ANOTHER_ATTEMPT = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 
 
@@ -187,32 +188,50 @@ class MigrationRun:
 
     def _apply(self, connection: Connection, revision: Revision) -> None:
         log.info("migration starts", revision=revision.identifier, history=revision.history)
-        for attempt in range(1, _LOCK_ATTEMPTS + 1):
-            try:
-                apply_revision(connection, revision, self._settings.release, self._interruption.check)
-                break
-            except Exception as error:
-                self._raise_interruption(revision)
-                if connection.invalidated:
-                    said = last_line(database_error(error))
-                    raise ConnectionLostError(f"migration {revision.identifier} lost its connection: {said}") from error
-                if sqlstate(error) not in _WORTH_ANOTHER_ATTEMPT or attempt == _LOCK_ATTEMPTS:
-                    log.exception("migration failed", revision=revision.identifier)
-                    raise MigrationFailedError(f"migration {revision.identifier} failed: {last_line(error)}") from error
-                log.warning("migration could not get its locks, tries again", revision=revision.identifier)
-            self._interruption.pause(1)
+        self._attempt_until_locked(connection, revision)
         self._applied.append(revision.identifier)
         done = AppliedRevision(revision.identifier, revision.history, revision.checksum, self._settings.release)
         self._facts = replace(self._facts, applied=(*self._facts.applied, done))
         log.info("migration applied", revision=revision.identifier)
 
-    def _raise_interruption(self, revision: Revision) -> None:
+    def _attempt_until_locked(self, connection: Connection, revision: Revision) -> None:
+        """A backup that holds a table for an hour is no fault of the migration: only the time limit ends the attempts.
+
+        The service queues behind a waiting statement, so each one waits shortly, and then lets the service through.
+        """
+        missed: list[MissedLock] = []
         try:
-            self._interruption.check()
+            while lock := self._attempt(connection, revision):
+                missed.append(lock)
+                log.warning(
+                    "migration did not get its lock and tries again",
+                    revision=revision.identifier,
+                    attempt=len(missed),
+                    statement=lock.statement,
+                    held_by=lock.held_by,
+                )
+                self._interruption.pause(min(_SHORTEST_PAUSE_SECONDS + len(missed) - 1, _LONGEST_PAUSE_SECONDS))
         except TimeLimitError as reason:
-            raise TimeLimitError(f"migration {revision.identifier} failed: {reason}") from reason
+            vain = f"; attempts that never got their lock: {len(missed)}, for {missed[-1]}" if missed else ""
+            raise TimeLimitError(f"migration {revision.identifier} failed: {reason}{vain}") from reason
         except InterruptedRunError as reason:
             raise InterruptedRunError(f"{reason}; migration {revision.identifier} was rolled back") from reason
+
+    def _attempt(self, connection: Connection, revision: Revision) -> MissedLock | None:
+        """Applies the revision, or returns the lock that it did not get."""
+        before = held_locks(connection)
+        try:
+            apply_revision(connection, revision, self._settings.release, self._interruption.check)
+        except Exception as error:
+            self._interruption.check()
+            if connection.invalidated:
+                said = last_line(database_error(error))
+                raise ConnectionLostError(f"migration {revision.identifier} lost its connection: {said}") from error
+            if isinstance(error, DBAPIError) and sqlstate(error) in _WORTH_ANOTHER_ATTEMPT:
+                return missed_lock(error.statement or "", before, held_locks(connection))
+            log.exception("migration failed", revision=revision.identifier)
+            raise MigrationFailedError(f"migration {revision.identifier} failed: {last_line(error)}") from error
+        return None
 
     def _finish(self, connection: Connection, *, all_expanded: bool) -> None:
         with in_transaction(connection):

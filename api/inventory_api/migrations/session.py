@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 POLL_SECONDS = 1.0
-LOCK_TIMEOUT_SECONDS = 5
+# As long as a statement waits for a lock on a table, the service's queries on it wait behind it.
+LOCK_TIMEOUT_SECONDS = 1
 _LOCK_KEY = 0x696E76656E746F72  # "inventor"
 _CONNECT_TIMEOUT_SECONDS = 5
 _CANCEL_SECONDS = 1.0

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -332,18 +333,53 @@ def test_a_connection_that_is_lost_while_an_index_is_built_is_no_failure(
     assert postgres.expand(database, image).applied == ("0002",)
 
 
-def test_a_migration_that_does_not_get_its_lock_is_tried_again(
+def test_a_migration_that_waits_for_a_backup_lets_the_service_through_and_gets_its_turn(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", f"op.execute('SET lock_timeout = 50'); {ADD_COLUMN}").image()
-    with postgres.connected(database) as blocker, ThreadPoolExecutor() as threads:
-        blocker.execute("BEGIN")
-        blocker.execute("SELECT * FROM items")
+    image = overlay.expand("0002", "0001", ADD_COLUMN).image()
+    with (
+        ThreadPoolExecutor() as threads,
+        steady_queries(postgres, database) as seconds,
+        postgres.connected(database) as observer,
+        postgres.connected(database) as backup,
+    ):
+        backup.execute("BEGIN")
+        backup.execute("LOCK TABLE items IN ACCESS SHARE MODE")
         run = threads.submit(postgres.expand, database, image)
-        eventually(lambda: failed_once(postgres, database))
-        blocker.execute("ROLLBACK")
+        eventually(lambda: migration_waits_for(observer, "relation"))
+        eventually(lambda: not migration_waits_for(observer, "relation"))
+        eventually(lambda: migration_waits_for(observer, "relation"))
+        backup.execute("ROLLBACK")
 
         assert run.result(PATIENCE_SECONDS).applied == ("0002",)
+    assert max(seconds) < 1.5
+
+
+def test_a_migration_that_never_gets_its_lock_says_for_what_it_waited_and_who_held_it(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    overlay.expand("0002", "0001", ADD_COLUMN)
+    with (
+        postgres.connected(database, application_name="pg_dump") as backup,
+        postgres.connected(database, application_name="elsewhere") as other,
+    ):
+        for cursor, table in ((backup, "items"), (other, "users")):
+            cursor.execute("BEGIN")
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE")
+        holder = f"pg_dump (pid {backup.connection.info.backend_pid})"
+        with started_command(postgres, database, overlay, INVENTORY_MIGRATION_TIMEOUT_SECONDS="2.5") as process:
+            output, logs = process.communicate(timeout=PATIENCE_SECONDS)
+
+    result = json.loads(output)
+    waits = [line for line in map(json.loads, logs.splitlines()) if "did not get its lock" in line["event"]]
+    assert (result["result"], process.returncode) == ("failed", 1)
+    assert result["error"] == (
+        "migration 0002 failed: migrating took longer than 2.5 s; attempts that never got their lock: 1, for "
+        f"`ALTER TABLE items ADD COLUMN shelf text`, held by {holder}"
+    )
+    assert [(line["attempt"], line["statement"], line["held_by"]) for line in waits] == [
+        (1, "ALTER TABLE items ADD COLUMN shelf text", [holder])
+    ]
 
 
 def test_the_server_is_told_to_give_up_a_dead_client_soon(postgres: Postgres, database: str, overlay: Overlay) -> None:
@@ -499,7 +535,7 @@ def started_command(
             **environment,
         },
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     try:
@@ -530,6 +566,28 @@ def when_a_migration_commits(act: Callable[[], None]) -> Iterator[None]:
         event.remove(Engine, "commit", commit)
 
 
+@contextmanager
+def steady_queries(postgres: Postgres, database: str) -> Iterator[list[float]]:
+    """The service's queries of one table, one after the other, and the seconds that each took."""
+    seconds: list[float] = []
+    ended = threading.Event()
+
+    def query() -> None:
+        with postgres.connected(database, SERVICE, "inventory-api/r1") as cursor:
+            while not ended.wait(0.01):
+                started = time.monotonic()
+                cursor.execute("SELECT count(*) FROM items")
+                seconds.append(time.monotonic() - started)
+
+    thread = threading.Thread(target=query)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        ended.set()
+        thread.join(PATIENCE_SECONDS)
+
+
 def columns(postgres: Postgres, database: str, table: str) -> set[str]:
     query = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s"
     return {name for (name,) in postgres.execute(query, table, database=database)}
@@ -543,10 +601,3 @@ def waits_for_the_lock(cursor: Any) -> bool:
 def migration_waits_for(cursor: Any, wait_event: str) -> bool:
     cursor.execute(f"SELECT wait_event {OF_THE_MIGRATION}")
     return (wait_event,) in cursor.fetchall()
-
-
-def failed_once(postgres: Postgres, database: str) -> bool:
-    query = "SELECT xact_rollback FROM pg_stat_database WHERE datname = %s"
-    before = "SELECT pg_stat_clear_snapshot()"
-    postgres.execute(before)
-    return bool(postgres.execute(query, database)[0][0] > 0)
