@@ -1,4 +1,4 @@
-"""Has Alembic apply revisions, each with its row in `schema_history` in the same transaction."""
+"""Has Alembic apply revisions, each with its row in `schema_history` and its grants in the same transaction."""
 
 import io
 import time
@@ -10,13 +10,19 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, insert
 
+from inventory_api.migrations.grants import grant_to_service
 from inventory_api.migrations.history import schema_history, version_table
 from inventory_api.migrations.revisions import MIGRATIONS, History, Revision
 from inventory_api.migrations.session import transactional
 
 
-def apply_revision(connection: Connection, revision: Revision, release: str, before_commit: Callable[[], None]) -> None:
-    """Applies one revision whose predecessors are applied. Raises what the database raises, with all rolled back."""
+def apply_revision(
+    connection: Connection, revision: Revision, release: str, service_role: str, before_commit: Callable[[], None]
+) -> None:
+    """Applies one revision whose predecessors are applied. Raises what the database raises, with all rolled back.
+
+    The service's rights come with it: running code may reach a new table at once, by a trigger or a default.
+    """
     started = time.perf_counter()
 
     def record(ctx: MigrationContext, step: MigrationInfo, heads: set[str], run_args: dict[str, Any]) -> None:
@@ -32,6 +38,7 @@ def apply_revision(connection: Connection, revision: Revision, release: str, bef
                 seconds=time.perf_counter() - started,
             )
         )
+        grant_to_service(ctx.connection, service_role)
         before_commit()
 
     config = _config(revision)

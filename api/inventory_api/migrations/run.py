@@ -221,7 +221,8 @@ class MigrationRun:
         """Applies the revision, or returns the lock that it did not get."""
         before = held_locks(connection)
         try:
-            apply_revision(connection, revision, self._settings.release, self._interruption.check)
+            settings = self._settings
+            apply_revision(connection, revision, settings.release, settings.service_role, self._interruption.check)
         except Exception as error:
             self._interruption.check()
             if connection.invalidated:

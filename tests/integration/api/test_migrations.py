@@ -195,6 +195,23 @@ def test_the_service_may_change_rows_but_neither_the_schema_nor_the_records(
                 cursor.execute(forbidden)
 
 
+def test_the_service_may_use_what_a_migration_made_although_a_later_one_failed(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    body = "BEGIN INSERT INTO movements (item_id) VALUES (NEW.id); RETURN NEW; END"
+    note_each_item = f"""
+        op.execute("CREATE TABLE movements (id bigserial, item_id bigint)")
+        op.execute("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+        op.execute("CREATE TRIGGER note AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION note()")
+    """
+    overlay.expand("0002", "0001", note_each_item).expand("0003", "0002", "op.execute('SELECT 1/0')")
+
+    assert postgres.expand(database, overlay.image()).applied == ("0002",)
+
+    postgres.execute("INSERT INTO items (name, sku, quantity) VALUES ('a', '1', 1)", database=database, role=SERVICE)
+    assert postgres.execute("SELECT count(*) FROM movements", database=database) == [(1,)]
+
+
 def test_contract_follows_expand_on_a_fresh_database_only(
     postgres: Postgres, empty_database: str, database: str, overlay: Overlay
 ) -> None:
