@@ -110,8 +110,12 @@ def _read_revision(path: Path, history: History) -> Revision:
 
 
 def _module_attributes(source: bytes, path: Path) -> dict[str, object]:
+    try:
+        module = ast.parse(source, filename=str(path))
+    except SyntaxError as error:
+        raise BrokenHistoryError(f"{path.name} is not valid Python: {error}") from error
     attributes: dict[str, object] = {}
-    for statement in ast.parse(source, filename=str(path)).body:
+    for statement in module.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
                 attributes[name] = value

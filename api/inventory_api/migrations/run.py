@@ -30,6 +30,7 @@ from inventory_api.migrations.session import (
     Interruption,
     Limits,
     TimeLimitError,
+    UnusableUrlError,
     WaitedTooLongError,
     connected,
     database_error,
@@ -98,12 +99,15 @@ class MigrationRun:
                 step()
             except (WaitedTooLongError, ConnectionLostError, InterruptedRunError) as reason:
                 outcome, error = "waiting", str(reason)
-            except RefusedError as reason:
+            except (RefusedError, UnusableUrlError) as reason:
                 outcome, error = "refused", str(reason)
             except (MigrationFailedError, TimeLimitError) as reason:
                 outcome, error = "failed", str(reason)
             except DBAPIError as reason:
                 outcome, error = ("waiting" if is_connection_loss(reason) else "failed"), last_line(reason)
+            except Exception as reason:
+                log.exception("migration run failed")
+                outcome, error = "failed", f"{type(reason).__name__}: {last_line(reason)}"
         if outcome == "applied" and not self._applied:
             outcome = "nothing"
         return Result(

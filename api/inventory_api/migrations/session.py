@@ -11,8 +11,8 @@ from typing import Self
 import psycopg2
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class in spite of its name
 from sqlalchemy import Connection, create_engine, func, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 POLL_SECONDS = 1.0
@@ -32,6 +32,16 @@ _GIVE_UP_A_DEAD_CLIENT = {
     "idle_in_transaction_session_timeout": "60s",
 }
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exception, operator intervention by shutdown
+
+
+class UnusableUrlError(Exception):
+    """The database's URL can't be what was meant. Its parts aren't told: a password may be among them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "INVENTORY_MIGRATION_DATABASE_URL can't be used: it must read "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters in the password percent-encoded"
+        )
 
 
 class WaitedTooLongError(Exception):
@@ -142,9 +152,12 @@ def locked_connection(
 
 @contextmanager
 def connected(url: str, application_name: str, limits: Limits, interruption: Interruption) -> Iterator[Connection]:
-    """A connection in autocommit to a database that may take `limits.wait_seconds` to come up."""
+    """A connection in autocommit to a database that may take `limits.wait_seconds` to come up.
+
+    Raises UnusableUrlError, and WaitedTooLongError when there is no connection by then.
+    """
     engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg2"),
+        _psycopg2_url(url),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args={
@@ -173,6 +186,8 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
         try:
             connection = engine.connect()
             break
+        except ProgrammingError:  # libpq does not know one of the URL's options
+            raise UnusableUrlError from None
         except OperationalError as error:
             if time.monotonic() >= deadline:
                 raise WaitedTooLongError(
@@ -188,6 +203,16 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
         except DBAPIError:
             interruption.check()
             raise
+
+
+def _psycopg2_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UnusableUrlError from None
+    if "@" in (parsed.host or ""):  # the end of a password that is not encoded
+        raise UnusableUrlError
+    return parsed.set(drivername="postgresql+psycopg2")
 
 
 @contextmanager

@@ -17,8 +17,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from inventory_api.migrations.history import RECORD_TABLES
 from inventory_api.migrations.revisions import read_image
+from inventory_api.migrations.run import MigrationRun
 from inventory_api.migrations.session import InterruptedRunError, Interruption
 from inventory_api.models import metadata
+from inventory_api.settings import MigrationSettings
+from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event
 
 from tests.integration.api.overlays import Overlay
@@ -533,6 +536,34 @@ def test_a_command_without_its_settings_says_which_are_missing() -> None:
     result = json.loads(process.stdout)
     assert (process.returncode, result["result"]) == (3, "refused")
     assert "INVENTORY_MIGRATION_DATABASE_URL: is required" in result["error"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://owner:secret@host:54x2/inventory",
+        "postgresql://owner:sec@ret@host/inventory",
+        "postgresql://owner:secret@host/inventory?no_such_option=1",
+    ],
+)
+def test_an_unusable_url_is_refused_without_showing_it(url: str) -> None:
+    settings = MigrationSettings(migration_database_url=SecretStr(url), migration_wait_seconds=0)
+
+    result = MigrationRun(settings, Interruption()).status()
+
+    assert (result.outcome, result.exit_code) == ("refused", 3)
+    assert "INVENTORY_MIGRATION_DATABASE_URL" in result.error
+    assert "ret" not in result.error
+
+
+def test_an_error_that_nobody_thought_of_is_reported_too(postgres: Postgres, database: str, overlay: Overlay) -> None:
+    image = overlay.expand("0002", "0001", ADD_COLUMN).image()
+    image.expand[-1].path.unlink()
+
+    result = postgres.migration(database, image).plan(lambda _sql: None)
+
+    assert (result.outcome, result.exit_code) == ("failed", 1)
+    assert result.error == "CommandError: Can't locate revision identified by '0002'"
 
 
 @contextmanager

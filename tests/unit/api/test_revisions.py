@@ -57,6 +57,7 @@ def test_the_checksum_is_of_the_file(files: Files) -> None:
             ["revision = '2'", "down_revision = '0001'"],
             "does not name one of the expand migrations",
         ),
+        ("expand", "0002_b.py", ["revision = '0002"], "0002_b.py is not valid Python"),
         ("expand", "b.py", ["revision = '0002'", "down_revision = '0001'"], "must be named 0002_"),
         ("expand", "0002_b.py", ["revision = '0002'", "down_revision = '0001'", "depends_on = 'c0001'"], "depends_on"),
         ("contract", "c0001_b.py", ["revision = 'c0001'", "down_revision = None"], "requires_expand"),
