@@ -30,7 +30,7 @@ class Revision:
     """One migration file.
 
     `checksum` is the SHA-256 of its bytes. `requires_expand` and `lossless_downgrade` only say something about a
-    contract migration.
+    contract migration, `running_code_is_unharmed` about an expand migration: why what looks dangerous is not.
     """
 
     identifier: str
@@ -40,6 +40,7 @@ class Revision:
     checksum: str
     requires_expand: str | None = None
     lossless_downgrade: bool = False
+    running_code_is_unharmed: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def _read_revision(path: Path, history: History) -> Revision:
     if history == "contract" and not isinstance(requires, str):
         raise BrokenHistoryError(f"{path.name}: a contract migration names the expand it needs as requires_expand")
     down = attributes.get("down_revision")
+    unharmed = attributes.get("running_code_is_unharmed")
     return Revision(
         identifier=identifier,
         history=history,
@@ -106,6 +108,7 @@ def _read_revision(path: Path, history: History) -> Revision:
         checksum=hashlib.sha256(source).hexdigest(),
         requires_expand=requires if isinstance(requires, str) else None,
         lossless_downgrade=attributes.get("lossless_downgrade") is True,
+        running_code_is_unharmed=unharmed if isinstance(unharmed, str) else "",
     )
 
 

@@ -20,7 +20,7 @@ def files(tmp_path: Path) -> Files:
 
 
 def test_a_history_is_read_in_its_order(files: Files) -> None:
-    files.write("expand", "0002_b.py", "revision = '0002'", "down_revision = '0001'")
+    files.write("expand", "0002_b.py", "revision = '0002'", "down_revision = '0001'", "running_code_is_unharmed = 'x'")
     files.write("expand", "0001_a.py", "revision: str = '0001'", "down_revision: str | None = None")
     files.write(
         "contract",
@@ -34,6 +34,7 @@ def test_a_history_is_read_in_its_order(files: Files) -> None:
     image = read_image(files.folder, required=("c0001",))
 
     assert identifiers(image.expand) == ("0001", "0002")
+    assert image.expand[1].running_code_is_unharmed == "x"
     assert (image.contract[0].requires_expand, image.contract[0].lossless_downgrade) == ("0002", True)
     assert image.schema.required_contract == ("c0001",)
 
