@@ -73,6 +73,22 @@ def objections_to(sql: str, running_code_is_unharmed: str = "") -> list[str]:
     return [*removes, *harms, *_squawk(sql)]
 
 
+def company_of_what_runs_alone(sql: str) -> list[str]:
+    """The statements of a migration that has any outside a transaction, if there are more than that one.
+
+    Those before it are not rolled back with it, and after a crash all of them run again.
+    """
+    outside, company = False, []
+    in_transaction = False
+    for statement in _statements(sql):
+        if statement in ("BEGIN", "COMMIT"):
+            in_transaction = statement == "BEGIN"
+        elif not re.match(r"(SET|RESET)\b", statement) and not any(table in statement for table in ALEMBIC_TABLES):
+            outside = outside or not in_transaction
+            company.append(statement)
+    return company if outside and len(company) > 1 else []
+
+
 def _statements(sql: str) -> list[str]:
     """Without comments, and with nothing in literals that could be taken for SQL."""
     bare = re.sub(_COMMENT + "|" + _LITERAL, _emptied, sql, flags=re.DOTALL | re.IGNORECASE)

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from inventory_api.migrations.apply import sql_of
-from inventory_api.migrations.revisions import Revision, identifiers, read_image
+from inventory_api.migrations.revisions import HISTORIES, Revision, identifiers, read_image, versions_folder
 
-from tests.unit.api.migration_lint import objections_to
+from tests.unit.api.migration_lint import company_of_what_runs_alone, objections_to
 
 IMAGE = read_image()
 
@@ -15,6 +17,11 @@ def test_the_histories_are_two_lines_numbered_without_a_gap() -> None:
 @pytest.mark.parametrize("revision", IMAGE.expand, ids=lambda revision: revision.identifier)
 def test_an_expand_migration_breaks_no_running_code(revision: Revision) -> None:
     assert objections_to(sql_of([revision]), revision.running_code_is_unharmed) == []
+
+
+@pytest.mark.parametrize("revision", [*IMAGE.expand, *IMAGE.contract], ids=lambda revision: revision.identifier)
+def test_what_cannot_run_in_a_transaction_is_alone_in_its_migration(revision: Revision) -> None:
+    assert company_of_what_runs_alone(sql_of([revision])) == []
 
 
 def test_a_contract_migration_needs_an_expand_migration_that_exists() -> None:
@@ -114,3 +121,37 @@ def test_a_reason_that_excuses_nothing_is_refused() -> None:
 )
 def test_the_lint_lets_pass_what_only_adds(sql: str) -> None:
     assert objections_to(sql) == []
+
+
+INDEX = "create_index_concurrently('items_name_idx', 'items', '(name)')"
+COLUMN = "op.execute('ALTER TABLE items ADD COLUMN shelf text')"
+VACUUM = "with op.get_context().autocommit_block(): op.execute('VACUUM items')"
+
+
+@pytest.mark.parametrize(
+    "body", [[INDEX, COLUMN], [COLUMN, INDEX], [INDEX, INDEX], [VACUUM, COLUMN], [f"{VACUUM}; {COLUMN}"]]
+)
+def test_the_lint_sees_what_keeps_company_with_what_cannot_run_in_a_transaction(
+    tmp_path: Path, body: list[str]
+) -> None:
+    assert company_of_what_runs_alone(sql_of_migration(tmp_path, body))
+
+
+@pytest.mark.parametrize("body", [[INDEX], [VACUUM], [COLUMN, COLUMN]])
+def test_the_lint_lets_pass_what_is_alone_or_in_one_transaction(tmp_path: Path, body: list[str]) -> None:
+    assert company_of_what_runs_alone(sql_of_migration(tmp_path, body)) == []
+
+
+def sql_of_migration(folder: Path, body: list[str]) -> str:
+    for history in HISTORIES:
+        versions_folder(history, folder).mkdir(parents=True)
+    lines = [
+        "from alembic import op",
+        "from inventory_api.migrations.indexes import create_index_concurrently",
+        "revision = '0001'",
+        "down_revision = None",
+        "def upgrade():",
+        *(f"    {line}" for line in body),
+    ]
+    (versions_folder("expand", folder) / "0001_one.py").write_text("\n".join(lines))
+    return sql_of(read_image(folder, ()).expand)
