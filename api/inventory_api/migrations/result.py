@@ -1,10 +1,11 @@
 """What a run of the migration command reports, to the operator and to people."""
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inventory_api.migrations.rule import DatabaseSchema, ImageSchema
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, abbreviated
 
 Outcome = Literal["applied", "nothing", "failed", "refused", "waiting", "status", "plan"]
 EXIT_CODES: dict[Outcome, int] = {
@@ -36,27 +37,31 @@ class Result:
 
     def line(self) -> str:
         """One line of JSON."""
-        return self._line(self.error)
+        return self._line(self.error, " ".join)
 
     def short_line(self, limit: int = TERMINATION_MESSAGE_BYTES) -> str:
-        """The same within `limit` bytes: the error is shortened as far as it must be."""
+        """The same within `limit` bytes: the error is shortened as far as it must be.
+
+        Revisions that would take up more than half of it are abbreviated; `rule.spelled_out` reads both.
+        """
+        written = " ".join if len(self._line("", " ".join).encode()) <= limit // 2 else abbreviated
         kept = len(self.error)
-        line = self.line()
+        line = self._line(self.error, written)
         while len(line.encode()) > limit and kept > 0:
             kept = kept * 3 // 4
-            line = self._line(self.error[:kept].rstrip() + "…")
+            line = self._line(self.error[:kept].rstrip() + "…", written)
         return line
 
-    def _line(self, error: str) -> str:
+    def _line(self, error: str, written: Callable[[Iterable[str]], str]) -> str:
         document: dict[str, Any] = {
             "result": self.outcome,
-            "expand": {"image": " ".join(self.image.expand), "schema": " ".join(self.schema.expand)},
+            "expand": {"image": written(self.image.expand), "schema": written(self.schema.expand)},
             "contract": {
-                "image": " ".join(self.image.contract),
-                "schema": " ".join(self.schema.contract),
-                "required": " ".join(self.image.required_contract),
+                "image": written(self.image.contract),
+                "schema": written(self.schema.contract),
+                "required": written(self.image.required_contract),
             },
-            "applied": " ".join(self.applied),
+            "applied": written(self.applied),
             "error": error,
             "seconds": round(self.seconds, 3),
         }

@@ -1,9 +1,14 @@
-"""The compatibility rule: which release can run on which schema.
+"""The compatibility rule: which release can run on which schema, and how revisions are written down for it.
 
 The one implementation, asked by the service, the migration command and the operator. Standard library only.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+_REVISION = re.compile(r"(c?)(\d{4})", re.ASCII)
+_RANGE = re.compile(r"(c?)(\d{4})\.\.\1(\d{4})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,33 @@ def _named(history: str, revisions: tuple[str, ...]) -> str:
     if len(revisions) == 1:
         return f"The {history} migration {revisions[0]} is"
     return f"Each of the {history} migrations {', '.join(revisions)} is"
+
+
+def abbreviated(revisions: Iterable[str]) -> str:
+    """Revisions for a report that has little room: those that follow one another as a range, `0001..0260 0262`."""
+    ranges: list[tuple[str, str]] = []
+    for revision in revisions:
+        if ranges and revision == _following(ranges[-1][1]):
+            ranges[-1] = (ranges[-1][0], revision)
+        else:
+            ranges.append((revision, revision))
+    return " ".join(first if first == last else f"{first}..{last}" for first, last in ranges)
+
+
+def spelled_out(revisions: str) -> tuple[str, ...]:
+    """The revisions of a report, abbreviated or not. Raises ValueError for a range that is none."""
+    return tuple(revision for word in revisions.split() for revision in _in_range(word))
+
+
+def _in_range(word: str) -> Iterable[str]:
+    if ".." not in word:
+        return (word,)
+    match = _RANGE.fullmatch(word)
+    if not match or match[2] >= match[3]:
+        raise ValueError(f"{word} is no range of revisions")
+    return (f"{match[1]}{number:04}" for number in range(int(match[2]), int(match[3]) + 1))
+
+
+def _following(revision: str) -> str:
+    match = _REVISION.fullmatch(revision)
+    return f"{match[1]}{int(match[2]) + 1:04}" if match else ""

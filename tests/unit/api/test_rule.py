@@ -1,6 +1,7 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, abbreviated, objections, spelled_out
 
 EXPAND = tuple(f"{number:04}" for number in range(1, 6))
 CONTRACT = tuple(f"c{number:04}" for number in range(1, 6))
@@ -57,3 +58,25 @@ def test_an_objection_is_a_sentence() -> None:
         "The expand migration 0002 is not applied, and this release needs it.",
         "The contract migration c0001 is applied, and this release does not know it: it may use what was removed.",
     )
+
+
+near_one_another = st.integers(0, 30) | st.integers(9990, 9999) | st.integers(0, 9999)
+revisions = st.lists(st.builds("{}{:04}".format, st.sampled_from(["", "c", "other"]), near_one_another))
+
+
+@given(revisions | revisions.map(sorted))
+def test_revisions_are_read_as_they_were_written_abbreviated_or_not(written: list[str]) -> None:
+    assert spelled_out(abbreviated(written)) == tuple(written)
+    assert spelled_out(" ".join(written)) == tuple(written)
+
+
+def test_revisions_in_a_row_are_abbreviated() -> None:
+    assert abbreviated(["0001", "0002", "0003", "0005", "c0001", "c0002"]) == "0001..0003 0005 c0001..c0002"
+
+
+@pytest.mark.parametrize(
+    "text", ["0003..0001", "0001..0001", "0001..c0002", "..", "1..2", "0001..99999", "0001..0002.."]
+)
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no range"):
+        spelled_out(text)
