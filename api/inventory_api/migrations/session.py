@@ -1,5 +1,6 @@
 """The one database session of a migration run: direct, with limits, and ended from outside when it must."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -172,7 +173,7 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
                 f"-c {name}={value}"
                 for name, value in {
                     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
-                    "statement_timeout": f"{max(1, int(limits.timeout_seconds))}s",
+                    "statement_timeout": f"{math.ceil(limits.timeout_seconds)}s",
                     **_GIVE_UP_A_DEAD_CLIENT,
                     "search_path": "public",
                     "timezone": "UTC",

@@ -26,7 +26,7 @@ _NOT_OURS = (
 _TABLE = r"(?:IF EXISTS )?(?:ONLY )?(?:\w+\.)?(?P<table>\w+)\b"
 _ALTER = rf"^ALTER TABLE {_TABLE}"
 
-# No migration of running code's schema does this: it belongs into a contract.
+# What an expand migration never does: it belongs into a contract.
 _REMOVES = {
     r"\bDROP (TABLE|COLUMN|VIEW|MATERIALIZED|TYPE|SEQUENCE|FUNCTION|SCHEMA|TRIGGER|DEFAULT)\b": "drops something",
     rf"{_ALTER} DROP (?!CONSTRAINT\b)": "drops something",
