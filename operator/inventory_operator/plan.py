@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections, spelled_out
 
 from .model import (
     PULL_TROUBLE,
@@ -584,13 +584,11 @@ class Report:
                 result=str(said["result"]),
                 error=str(said.get("error", "")).rstrip("."),
                 image=ImageSchema(
-                    expand=tuple(expand["image"].split()),
-                    contract=tuple(contract["image"].split()),
-                    required_contract=tuple(contract.get("required", "").split()),
+                    expand=spelled_out(expand["image"]),
+                    contract=spelled_out(contract["image"]),
+                    required_contract=spelled_out(contract.get("required", "")),
                 ),
-                database=DatabaseSchema(
-                    expand=tuple(expand["schema"].split()), contract=tuple(contract["schema"].split())
-                ),
+                database=DatabaseSchema(expand=spelled_out(expand["schema"]), contract=spelled_out(contract["schema"])),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -345,6 +345,17 @@ def test_a_pod_that_can_not_start_says_why() -> None:
     assert "can't start its migration: 0/1 nodes are available: insufficient memory." in world.step().outcome.message
 
 
+def test_a_report_may_abbreviate_its_revisions() -> None:
+    world = World()
+    world.step()
+    world.step()
+    world.finish_job(a_report(image="0001..0003", schema="0001..0003"))
+    world.step()
+    assert world.target.record.image_schema
+    assert world.target.record.image_schema.expand == ("0001", "0002", "0003")
+    assert world.settle().outcome.phase is Phase.HEALTHY
+
+
 def test_a_job_that_succeeded_without_a_report_is_asked_once_more() -> None:
     world = World()
     world.step()
