@@ -15,19 +15,17 @@ log = structlog.get_logger()
 
 async def sign_in(database: Database, passwords: Passwords, throttle: SignInThrottle, given: SignIn) -> User:
     """The user who has this password. An unknown address and a wrong password can't be told apart."""
-    if await throttle.is_closed(given.email):
-        raise Problem(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "too-many-attempts",
-            "Too many sign-ins with this address failed. Wait a while.",
-            {"Retry-After": "60"},
-        )
-    # Hashing takes long; others can use the connection meanwhile.
-    async with database.transaction() as session:
-        user = await users.by_email(session, given.email)
-    right = await passwords.verify(given.password, user.password_hash if user else None)
-    if user is None or not right or not user.active:
-        await throttle.count_failure(given.email)
+    # Who finds the line full has not guessed, so it comes before the count, and bounds the work of all that follows.
+    with passwords.place_in_line():
+        if not await throttle.admit(given.email):
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many sign-ins with this address were tried. Wait a while.",
+                {"Retry-After": "60"},
+            )
+        user = await _user_with_password(database, passwords, given)
+    if user is None:
         log.info("sign-in failed")
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
@@ -35,4 +33,13 @@ async def sign_in(database: Database, passwords: Passwords, throttle: SignInThro
             "The email address or the password is wrong.",
             {"WWW-Authenticate": "Bearer"},
         )
+    await throttle.forget(given.email)
     return user
+
+
+async def _user_with_password(database: Database, passwords: Passwords, given: SignIn) -> User | None:
+    # Hashing takes long; others can use the connection meanwhile.
+    async with database.transaction() as session:
+        user = await users.by_email(session, given.email)
+    right = await passwords.verify(given.password, user.password_hash if user else None)
+    return user if user and user.active and right else None

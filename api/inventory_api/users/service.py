@@ -21,7 +21,8 @@ async def create(session: AsyncSession, passwords: Passwords, caller: User, want
 
 async def register(session: AsyncSession, passwords: Passwords, wanted: UserCreate) -> User:
     """Adds a user on the operator's own authority."""
-    password_hash = await passwords.hash(wanted.password)
+    with passwords.place_in_line():
+        password_hash = await passwords.hash(wanted.password)
     user = await repository.add(
         session, email=wanted.email, name=wanted.name, role=wanted.role, password_hash=password_hash
     )

@@ -1,8 +1,12 @@
 import asyncio
+from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 from fastapi import FastAPI
+from inventory_api.passwords import PLACES_IN_LINE
 from inventory_api.resources import Resources
+from inventory_api.throttle import SignInThrottle
 from inventory_api.users.models import User
 from sqlalchemy import func, select
 
@@ -46,6 +50,55 @@ async def test_guessing_at_a_password_is_slowed_down(anybody: Api) -> None:
 
     assert statuses == {401}
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    await anybody.sign_in()
+
+
+async def test_guesses_at_once_count_as_guesses_one_after_another_do(anybody: Api) -> None:
+    guess = {"email": "hammered@example.com", "password": "wrong"}
+
+    answers = await asyncio.gather(*(anybody.post("/api/v1/auth/token", guess) for _ in range(60)))
+
+    assert Counter(answer.status_code for answer in answers) == {401: 20, 429: 40}
+
+
+async def test_a_burst_is_limited_however_many_connections_to_redis_it_asks_for(redis_url: str) -> None:
+    throttle = SignInThrottle(redis_url)
+
+    admitted = await asyncio.gather(*(throttle.admit("burst@example.com") for _ in range(300)))
+    await throttle.close()
+
+    assert sum(admitted) == 20
+
+
+async def test_who_signs_in_starts_counting_anew(anybody: Api) -> None:
+    wrong = {"email": EMAIL, "password": "wrong"}
+    for _ in range(2):
+        assert {(await anybody.post("/api/v1/auth/token", wrong)).status_code for _ in range(15)} == {401}
+        await anybody.sign_in()
+
+
+async def test_too_many_sign_ins_at_once_are_told_to_come_again_and_not_counted(app: FastAPI, anybody: Api) -> None:
+    guess = {"email": "turned-away@example.com", "password": "wrong"}
+    resources: Resources = app.state.resources
+    with ExitStack() as line:
+        for _ in range(PLACES_IN_LINE):
+            line.enter_context(resources.passwords.place_in_line())
+        full = [await anybody.post("/api/v1/auth/token", guess) for _ in range(21)]
+    later = await anybody.post("/api/v1/auth/token", guess)
+
+    assert {(answer.status_code, answer.headers["Retry-After"]) for answer in full} == {(503, "1")}
+    assert later.status_code == 401
+
+
+async def test_the_line_for_sign_ins_ends_somewhere(anybody: Api) -> None:
+    answers = await asyncio.gather(
+        *(
+            anybody.post("/api/v1/auth/token", {"email": f"{number}@example.com", "password": "wrong"})
+            for number in range(2 * PLACES_IN_LINE)
+        )
+    )
+
+    assert {answer.status_code for answer in answers} == {401, 503}
     await anybody.sign_in()
 
 
