@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = {"Retry-After": "1"}
+# A body can be wrong in as many places as it has bytes for; nobody mends more than these at once.
+_ERRORS_LISTED = 20
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's own word
@@ -100,8 +102,13 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-    errors = [FieldProblem(field=_field(problem["loc"]), message=_message(problem)) for problem in error.errors()]
+    problems = error.errors()
+    errors = [
+        FieldProblem(field=_field(problem["loc"]), message=_message(problem)) for problem in problems[:_ERRORS_LISTED]
+    ]
     detail = "The request is not valid: " + "; ".join(f"{each.field}: {each.message}" for each in errors[:3]) + "."
+    if len(problems) > len(errors):
+        detail += f" It has {len(problems)} errors, of which the first {len(errors)} are listed."
     return problem_response(
         request_id(request), HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, errors=errors
     )
