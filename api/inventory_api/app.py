@@ -66,6 +66,8 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
         docs_url="/api/docs",
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        # A redirect would name http, whatever the proxy speaks, and callers would send password or token there.
+        redirect_slashes=False,
         lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
     )

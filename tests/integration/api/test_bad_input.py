@@ -146,6 +146,12 @@ async def test_what_is_not_there_and_what_is_not_allowed_are_problems_too(admin:
     assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
 
 
+@pytest.mark.parametrize("path", ["auth/token/", "items/", "items/1/", "loans/1/return/"])
+async def test_a_slash_at_the_end_is_another_path_and_redirects_nowhere(admin: Api, path: str) -> None:
+    for answer in (await admin.get(f"/api/v1/{path}"), await admin.post(f"/api/v1/{path}", ITEM)):
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 async def test_a_sku_is_taken_once(admin: Api) -> None:
     await admin.item(sku="same")
 
