@@ -6,6 +6,8 @@ import jwt
 
 _ALGORITHM = "HS256"
 _ISSUER = "inventory-api"
+# The clocks of two nodes may be that far apart: the pod that issued a token may be ahead of the one that reads it.
+_LEEWAY_SECONDS = 30
 
 
 class Tokens:
@@ -26,6 +28,7 @@ class Tokens:
                 self._key,
                 algorithms=[_ALGORITHM],
                 issuer=_ISSUER,
+                leeway=_LEEWAY_SECONDS,
                 options={"require": ["exp", "iat", "iss", "sub"]},
             )
             return int(claims["sub"])
