@@ -1,4 +1,5 @@
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -32,7 +33,7 @@ async def answer_once(
     nothing behind, and the same key may be tried again. Raises a 409 Problem while another request with this key is
     being worked on, and a 422 Problem when the key came before with another body.
     """
-    fingerprint = hashlib.sha256(request.model_dump_json().encode()).digest()
+    fingerprint = _fingerprint(request)
     if not await repository.reserve(session, user_id, operation, key):
         raise conflict("in-flight", "A request with this Idempotency-Key is being worked on.", RETRY_AFTER)
     stored = await repository.get(session, user_id, operation, key)
@@ -55,3 +56,14 @@ async def answer_once(
             "This Idempotency-Key came with another request before.",
         )
     return Answer(stored.status, stored.body, replayed=True)
+
+
+def _fingerprint(request: BaseModel) -> bytes:
+    """The same for a request that is sent again, whichever release it meets.
+
+    It is of the fields that the caller set, sorted: a release may add an optional field, change a default or the order
+    of its fields, and must still know the request again. The values are as validated, so that the same moment written
+    with another offset is no other request.
+    """
+    given = request.model_dump(mode="json", exclude_unset=True)
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).digest()

@@ -3,6 +3,12 @@ import json
 from collections import Counter
 from functools import partial
 
+import pytest
+from fastapi import FastAPI
+from inventory_api.idempotency.service import Answer, answer_once
+from inventory_api.loans.schemas import CheckOut
+from inventory_api.resources import Resources
+
 from tests.integration.api.services import Api, created, tomorrow
 from tests.integration.conditions import soon
 from tests.integration.stores import Postgres
@@ -66,6 +72,34 @@ async def test_a_check_out_that_is_sent_again_is_done_once(admin: Api) -> None:
     assert await admin.available(item["id"]) == 4
 
 
+class CheckOutWithANote(CheckOut):
+    note: str | None = None
+
+
+class CheckOutWithAnotherDefault(CheckOut):
+    user_id: int | None = 1
+
+
+@pytest.mark.parametrize("later", [CheckOutWithANote, CheckOutWithAnotherDefault])
+async def test_a_check_out_that_is_sent_again_is_known_to_a_release_that_takes_more(
+    app: FastAPI, admin: Api, later: type[CheckOut]
+) -> None:
+    item = await admin.item(5)
+    body = {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()}
+    first = created(await admin.post("/api/v1/loans", body, Idempotency_Key="across-releases"))
+
+    async def nothing() -> Answer:
+        raise AssertionError("done twice")
+
+    resources: Resources = app.state.resources
+    async with resources.database.transaction() as session:
+        answer = await answer_once(
+            session, first["lent_by"], "check-out", "across-releases", later.model_validate(body), nothing
+        )
+
+    assert (answer.replayed, answer.body) == (True, first)
+
+
 async def test_a_key_that_comes_back_with_another_body_is_refused(admin: Api) -> None:
     item = await admin.item(5)
     created(await admin.check_out(item["id"], "reused"))
@@ -73,6 +107,16 @@ async def test_a_key_that_comes_back_with_another_body_is_refused(admin: Api) ->
     answer = await admin.check_out(item["id"], "reused", quantity=2)
 
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:inventory:problem:idempotency-key-reused")
+
+
+async def test_the_same_check_out_may_come_back_in_other_words(admin: Api) -> None:
+    item = await admin.item(5)
+    body = {"item_id": item["id"], "quantity": 1}
+
+    first = await admin.post("/api/v1/loans", {**body, "due_at": "2090-01-01T12:00:00Z"}, Idempotency_Key="words")
+    second = await admin.post("/api/v1/loans", {"due_at": "2090-01-01T14:00:00+02:00", **body}, Idempotency_Key="words")
+
+    assert created(second) == created(first)
 
 
 async def test_a_key_that_is_being_worked_on_is_a_conflict(admin: Api, postgres: Postgres, database: str) -> None:
