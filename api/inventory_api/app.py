@@ -94,7 +94,7 @@ def openapi_document() -> dict[str, Any]:
 def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
     database, passwords = Database(settings), Passwords()
 
-    async def prepare(session: AsyncSession) -> None:
+    async def ensure_first_admin(session: AsyncSession) -> None:
         if settings.admin_email and settings.admin_password:
             await users_service.ensure_first_admin(
                 session, passwords, settings.admin_email, settings.admin_password.get_secret_value()
@@ -105,7 +105,7 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         database=database,
         metrics=Metrics(settings.version, settings.release, settings.revision),
         passwords=passwords,
-        readiness=Readiness(image, database, prepare),
+        readiness=Readiness(image, database, ensure_first_admin),
         throttle=SignInThrottle(settings.redis_url.get_secret_value() if settings.redis_url else None),
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
     )

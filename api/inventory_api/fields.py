@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Path
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
 MAX_ID = 2**63 - 1
@@ -39,11 +38,12 @@ Text = Annotated[str, AfterValidator(_without_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Sku = Annotated[Text, Field(min_length=1, max_length=64)]
 Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower)]
-NewPassword = Annotated[Text, Field(min_length=8, max_length=128)]
+PASSWORD_LENGTH = Field(min_length=8, max_length=128)
+NewPassword = Annotated[Text, PASSWORD_LENGTH]
 GivenPassword = Annotated[Text, Field(max_length=128)]
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
-PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
 QueryId = Annotated[int, Field(ge=1, le=MAX_ID)]
+PathId = QueryId
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
 Stock = Annotated[int, Field(strict=True, ge=0, le=MAX_QUANTITY)]
 Moment = Annotated[AwareDatetime, AfterValidator(_within_the_calendar)]

@@ -20,16 +20,16 @@ class Readiness:
     """Turns ready once and stays so: a database that goes away later must not empty the Service of its pods."""
 
     def __init__(
-        self, image: ImageSchema, database: Database, prepare: Callable[[AsyncSession], Awaitable[None]]
+        self, image: ImageSchema, database: Database, ensure_first_admin: Callable[[AsyncSession], Awaitable[None]]
     ) -> None:
         self._image = image
         self._database = database
-        self._prepare = prepare
+        self._ensure_first_admin = ensure_first_admin
         self.ready = False
         self.reasons: tuple[str, ...] = ("The schema has not been looked at yet.",)
 
     async def await_schema(self) -> None:
-        """Returns when the rule holds and `prepare` is done; both are tried until then."""
+        """Returns when the rule holds and there is a first admin, if there is to be one; both are tried until then."""
         while not self.ready:
             reasons = await self._look()
             if not reasons:
@@ -42,15 +42,17 @@ class Readiness:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _look(self) -> tuple[str, ...]:
+        failure = "The database's schema cannot be read"
         try:
             async with self._database.transaction() as session:
                 reasons = objections(self._image, await _read_schema(session))
                 if not reasons:
-                    await self._prepare(session)
+                    failure = "The first admin cannot be created"
+                    await self._ensure_first_admin(session)
                 return reasons
         except Exception as error:  # whatever it is, a living pod that says why is worth more than a dead one
-            log.debug("schema could not be read", exc_info=True)
-            return (f"The database's schema cannot be read: {_first_line(error)}",)
+            log.debug("not ready because of an error", exc_info=True)
+            return (f"{failure}: {_first_line(error)}",)
 
 
 async def _read_schema(session: AsyncSession) -> DatabaseSchema:

@@ -1,16 +1,24 @@
 """Configuration: read in one place from the environment, validated once, and passed on."""
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from inventory_api.build import installed_version
+from inventory_api.fields import PASSWORD_LENGTH, Email
+from inventory_api.urls import PostgresUrl, RedisUrl
 
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
-_CONFIG = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
-
+_CONFIG = SettingsConfigDict(
+    env_prefix=_PREFIX,
+    env_ignore_empty=True,
+    # A Secret made with echo ends with a line break.
+    str_strip_whitespace=True,
+    extra="ignore",
+    hide_input_in_errors=True,
+)
 
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
@@ -22,20 +30,10 @@ class SettingsError(Exception):
     """Everything that is wrong with the environment, one problem a line."""
 
 
-def _postgresql(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith("postgresql://"):
-        raise ValueError("must begin with postgresql://")
-    return url
-
-
-def _redis(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must begin with redis:// or rediss://")
-    return url
-
-
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgresql)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
+def _is_given(half: Any) -> Any:
+    if half == "":
+        raise ValueError(f"is required: {_PREFIX}ADMIN_EMAIL and {_PREFIX}ADMIN_PASSWORD go together")
+    return half
 
 
 class ServiceSettings(BaseSettings):
@@ -45,8 +43,8 @@ class ServiceSettings(BaseSettings):
     database_url: PostgresUrl
     redis_url: RedisUrl | None = None
     secret_key: SecretStr = Field(min_length=32)
-    admin_email: str | None = Field(default=None, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")
-    admin_password: SecretStr | None = Field(default=None, min_length=8, max_length=128)
+    admin_email: Annotated[Email, BeforeValidator(_is_given)] | None = None
+    admin_password: Annotated[SecretStr, PASSWORD_LENGTH, BeforeValidator(_is_given)] | None = None
     release: str = "none"
     revision: str = "none"
     version: str = Field(default_factory=installed_version)
@@ -57,11 +55,13 @@ class ServiceSettings(BaseSettings):
     database_pool_size: int = Field(default=8, ge=1, le=100)
     database_pool_overflow: int = Field(default=4, ge=0, le=100)
 
-    @model_validator(mode="after")
-    def _admin_is_whole(self) -> Self:
-        if (self.admin_email is None) != (self.admin_password is None):
-            raise ValueError(f"{_PREFIX}ADMIN_EMAIL and {_PREFIX}ADMIN_PASSWORD go together")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _admin_is_whole(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Half an admin lacks a field as any other that is missing, and so is listed with all else that is wrong."""
+        if "admin_email" in given or "admin_password" in given:
+            return {"admin_email": "", "admin_password": "", **given}
+        return given
 
 
 class MigrationSettings(BaseSettings):
@@ -75,13 +75,6 @@ class MigrationSettings(BaseSettings):
     migration_wait_seconds: float = Field(default=60, ge=0, le=86_400)
     termination_log: str | None = None
     log_level: LogLevel = "INFO"
-
-
-class SmokeSettings(BaseSettings):
-    model_config = _CONFIG
-
-    admin_email: str
-    admin_password: SecretStr
 
 
 S = TypeVar("S", bound=BaseModel)

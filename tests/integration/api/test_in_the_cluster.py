@@ -106,6 +106,14 @@ async def test_a_service_without_any_schema_lives_and_says_why_it_is_not_ready(
         await unready_because_of(api, "0001")
 
 
+async def test_a_service_that_cannot_create_its_first_admin_says_so(postgres: Postgres, database: str) -> None:
+    postgres.execute(f"REVOKE INSERT ON users FROM {SERVICE}", database=database)
+    async with running(settings_for(postgres.url(database, SERVICE))) as app, client_of(app) as api:
+        await unready_because_of(api, "The first admin cannot be created: permission denied for table users")
+        postgres.execute(f"GRANT INSERT ON users TO {SERVICE}", database=database)
+        await ready(api)
+
+
 async def test_a_database_that_goes_away_costs_answers_but_not_readiness(own_postgres: Postgres) -> None:
     database = own_postgres.migrated_database()
     async with running(settings_for(own_postgres.url(database, SERVICE))) as app, client_of(app) as api:
