@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from inventory_api.database import is_passing
+from inventory_api.database import OutcomeUnknownError, is_passing
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ def handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    for kind in (DBAPIError, PoolTimeoutError, OSError):
+    for kind in (DBAPIError, OutcomeUnknownError, PoolTimeoutError, OSError):
         app.add_exception_handler(kind, _on_database)
 
 
@@ -127,8 +127,14 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
     if not is_passing(error):
         raise error
     log.warning("database unavailable", error=type(error).__name__)
-    detail = "The database cannot be reached now. The request did nothing; send it again."
-    return problem_response(request_id(request), HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, RETRY_AFTER)
+    kind, detail = "unavailable", "The database cannot be reached now. The request did nothing; send it again."
+    if isinstance(error, OutcomeUnknownError) and request.method != "GET":
+        kind = "outcome-unknown"
+        detail = (
+            "The connection to the database was lost at the last moment, and the request may have been carried out. "
+            "Send it again unchanged, with the same Idempotency-Key if it has one: nothing is done twice."
+        )
+    return problem_response(request_id(request), HTTPStatus.SERVICE_UNAVAILABLE, kind, detail, RETRY_AFTER)
 
 
 def _message(problem: Mapping[str, Any]) -> str:

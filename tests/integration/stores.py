@@ -41,6 +41,11 @@ class Postgres:
     def url(self, database: str, role: str = "postgres") -> str:
         return str(self._server.get_uri(database)).replace("//postgres:", f"//{role}:")
 
+    @property
+    def sockets(self) -> Path:
+        """The folder in which it listens."""
+        return Path(self._server.get_postmaster_info().socket_dir)
+
     def empty_database(self) -> str:
         return self._create(template="template1")
 
@@ -100,6 +105,12 @@ class Postgres:
 
     def restart(self) -> None:
         self.stop()
+        self.start()
+
+    def demote(self) -> None:
+        """Makes it what the former primary is after a failover: a standby, which only reads."""
+        self.stop()
+        (self._server.pgdata / "standby.signal").touch()
         self.start()
 
     def drop(self, database: str) -> None:

@@ -1,6 +1,10 @@
 """What the cluster relies on: probes, figures, draining, and a database that comes and goes."""
 
+import asyncio
 import re
+import socket
+import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +13,7 @@ import pytest
 from inventory_api.migrations.rule import ImageSchema
 
 from tests.integration.api.overlays import Overlay
+from tests.integration.api.relay import SOCKET
 from tests.integration.api.services import (
     EMAIL,
     PASSWORD,
@@ -22,7 +27,7 @@ from tests.integration.api.services import (
     tomorrow,
     unready_because_of,
 )
-from tests.integration.conditions import PATIENCE_SECONDS, eventually
+from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
 from tests.integration.stores import SERVICE, Postgres, running_postgres
 
 KNOWS_MORE = ImageSchema(("0001", "0002"), ())
@@ -130,6 +135,58 @@ async def test_a_database_that_goes_away_costs_answers_but_not_readiness(own_pos
     assert {answer.headers["content-type"] for answer in away} == {"application/problem+json"}
     assert still_ready.status_code == 200
     assert back.status_code == 200
+
+
+async def test_a_server_that_only_reads_costs_answers_and_none_of_its_connections_is_used_again(
+    own_postgres: Postgres,
+) -> None:
+    async def is_refused() -> bool:
+        answer = await api.post("/api/v1/categories", {"name": uuid.uuid4().hex})
+        assert (answer.status_code, answer.headers.get("Retry-After")) in ((201, None), (503, "1")), answer.text
+        return answer.status_code == 503
+
+    async def is_created() -> bool:
+        return not await is_refused()
+
+    def sessions() -> list[int]:
+        """Those of the service, the one that was used last at the end."""
+        query = "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'inventory-api/')"
+        return [pid for (pid,) in own_postgres.execute(f"{query} ORDER BY state_change")]
+
+    def set_read_only(setting: str) -> None:
+        own_postgres.execute(f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
+        own_postgres.execute("SELECT pg_reload_conf()")
+
+    database = own_postgres.migrated_database()
+    async with running(settings_for(own_postgres.url(database, SERVICE))) as app, client_of(app) as api:
+        await ready(api)
+        await api.sign_in()
+        await asyncio.gather(*(api.get("/api/v1/items") for _ in range(5)))
+        before = sessions()
+        set_read_only("on")
+        await soon(is_refused)
+        assert await is_refused()
+        set_read_only("off")
+        await soon(is_created)
+
+        assert sessions()[-1] not in before
+
+
+async def test_of_several_servers_the_one_that_takes_writes_is_used(
+    postgres: Postgres, database: str, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_postgres.execute(f"CREATE DATABASE {database}")
+    own_postgres.demote()
+    monkeypatch.setattr("inventory_api.database._CONNECT_SECONDS", 0.5)
+    with tempfile.TemporaryDirectory(prefix="silent-") as silent, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{silent}/{SOCKET}")
+        listener.listen()
+        hosts = f"{silent},{own_postgres.sockets},{postgres.sockets}"
+        url = f"postgresql://{SERVICE}:@/{database}?host={hosts}&port=5432,5432,5432"
+        async with running(settings_for(url)) as app, client_of(app) as api:
+            await ready(api)
+            await api.sign_in()
+            await api.item()
 
 
 async def test_a_service_starts_while_the_database_is_away(own_postgres: Postgres) -> None:

@@ -9,9 +9,10 @@ from inventory_api.idempotency.service import Answer, answer_once
 from inventory_api.loans.schemas import CheckOut
 from inventory_api.resources import Resources
 
-from tests.integration.api.services import Api, created, tomorrow
+from tests.integration.api.relay import relay
+from tests.integration.api.services import Api, client_of, created, ready, running, settings_for, tomorrow
 from tests.integration.conditions import soon
-from tests.integration.stores import Postgres
+from tests.integration.stores import SERVICE, Postgres
 
 
 async def test_an_item_is_created_lent_and_taken_back(admin: Api) -> None:
@@ -153,8 +154,49 @@ async def test_a_check_out_whose_connection_is_lost_did_nothing_and_may_be_sent_
     again = await admin.post("/api/v1/loans", body, Idempotency_Key="lost")
 
     assert (lost.status_code, lost.headers["Retry-After"]) == (503, "1")
+    assert "did nothing" in lost.json()["detail"]
     assert again.status_code == 201
     assert await admin.available(item["id"]) == 0
+
+
+async def test_a_check_out_whose_commit_is_not_answered_may_be_sent_again_and_says_so(
+    postgres: Postgres, database: str
+) -> None:
+    async with relay(postgres.sockets) as between:
+        settings = settings_for(postgres.url(database, SERVICE).replace(str(postgres.sockets), str(between.folder)))
+        async with running(settings) as app, client_of(app) as api:
+            await ready(api)
+            await api.sign_in()
+            item = await api.item(1)
+            body = {"item_id": item["id"], "quantity": 1, "due_at": tomorrow()}
+
+            between.loses_commits = True
+            lost = await api.post("/api/v1/loans", body, Idempotency_Key="unanswered")
+            read = await api.get(f"/api/v1/items/{item['id']}")
+            between.loses_commits = False
+            again = await api.post("/api/v1/loans", body, Idempotency_Key="unanswered")
+
+            assert (lost.status_code, lost.headers["Retry-After"]) == (503, "1")
+            assert lost.json()["type"] == "urn:inventory:problem:outcome-unknown"
+            assert "did nothing" not in lost.json()["detail"]
+            assert (read.status_code, read.json()["type"]) == (503, "urn:inventory:problem:unavailable")
+            assert (again.status_code, again.headers["Idempotency-Replayed"]) == (201, "true")
+            assert await api.available(item["id"]) == 0
+
+
+async def test_a_commit_that_the_server_refuses_did_nothing(admin: Api, postgres: Postgres, database: str) -> None:
+    postgres.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'serialization_failure'; END $$;"
+        "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON categories DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+        database=database,
+    )
+
+    answer = await admin.post("/api/v1/categories", {"name": "Tools"})
+
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:inventory:problem:unavailable")
+    assert "did nothing" in answer.json()["detail"]
 
 
 async def test_a_refused_check_out_may_be_tried_again_with_its_key(admin: Api) -> None:
