@@ -1,14 +1,19 @@
 """The command line. Each command imports what it needs when it runs: most need little."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
+
+from inventory_api.signals import exit_on
 
 MIGRATE_ACTIONS = ("expand", "contract", "status", "plan", "adopt")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns the process's exit code."""
+    # A container's first process gets no signal that it has no handler for, and the commands' imports take a second.
+    exit_on(signal.SIGTERM)
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     return command(options)

@@ -8,6 +8,7 @@ import uvicorn
 from inventory_api.app import create_app
 from inventory_api.logs import configure_logs
 from inventory_api.settings import ServiceSettings
+from inventory_api.signals import exit_on
 
 # Longer than an ingress keeps an idle connection to a pod (60 s for ingress-nginx): the side that sends requests must
 # be the one that closes, or a request may meet a connection that is just being closed.
@@ -32,8 +33,7 @@ def serve(settings: ServiceSettings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     # Uvicorn raises the signal again once it has drained; ending then is a success, not a death.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: None)
+    exit_on(signal.SIGTERM, signal.SIGINT, status=0)
     uvicorn.Server(config).run(sockets=[listener])
 
 

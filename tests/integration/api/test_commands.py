@@ -2,10 +2,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from urllib.request import urlopen
+
+import pytest
 
 from tests.integration.api.services import EMAIL, PASSWORD, free_port, served
 from tests.integration.conditions import PATIENCE_SECONDS, eventually
@@ -95,3 +98,34 @@ def test_dev_gives_a_first_look_and_leaves_nothing_behind(tmp_path: Path) -> Non
     folder = re.search(r"data in (\S+)", log.read_text())
     assert folder is not None
     assert (code, Path(folder[1]).exists()) == (0, False)
+
+
+@pytest.mark.parametrize("moment", ["catches the signal", "listens"])
+def test_serve_ends_on_the_first_sigterm_however_early_it_comes(moment: str) -> None:
+    port = free_port()
+    environment = {"INVENTORY_DATABASE_URL": "postgresql://127.0.0.1:1/none", "INVENTORY_SECRET_KEY": "k" * 32}
+    command = [sys.executable, "-m", "inventory_api", "serve", "--port", str(port)]
+    with subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: catches_sigterm(process.pid) if moment == "catches the signal" else is_taken(port))
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(PATIENCE_SECONDS)
+        finally:
+            process.kill()
+
+    assert code in (0, 143)
+
+
+def catches_sigterm(process: int) -> bool:
+    """Only then would the kernel hand a SIGTERM to a container's first process."""
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) & 1 << signal.SIGTERM - 1)
+
+
+def is_taken(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS).close()
+    except OSError:
+        return False
+    return True

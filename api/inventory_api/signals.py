@@ -1,0 +1,20 @@
+"""Being told to end, from the first moment on."""
+
+import signal
+import sys
+from types import FrameType
+
+
+def exit_on(*signals: signal.Signals, status: int | None = None) -> None:
+    """The first of these signals ends the process with this status, or else as a shell shows a death by signal.
+
+    It ends by SystemExit, so what is open is closed; more signals come to nothing, or they would disturb that.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number if status is None else status)
+
+    for each in signals:
+        signal.signal(each, end)
