@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import sys
 import tempfile
 import warnings
@@ -16,13 +17,16 @@ from inventory_api.migrations.run import MigrationRun
 from inventory_api.migrations.session import Interruption
 from inventory_api.server import listen, serve
 from inventory_api.settings import MigrationSettings, ServiceSettings
+from inventory_api.signals import exit_on, held_back
 
 _EMAIL = "admin@example.com"
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _OWNER, _SERVICE, _DATABASE = "inventory_owner", "inventory_app", "inventory"
 
 
 def first_look(*, port: int, data: str | None) -> int:
     """Returns 2 when the stores are not installed or the port is taken."""
+    _end_in_order()
     with ExitStack() as stack:
         try:
             listener = stack.enter_context(listen("127.0.0.1", port))
@@ -41,7 +45,9 @@ def first_look(*, port: int, data: str | None) -> int:
         folder = Path(data) if data else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inventory-dev-")))
         folder.mkdir(parents=True, exist_ok=True)
         print(f"PostgreSQL 18 and Valkey start; data in {folder}" + ("" if data else " until this ends"), flush=True)
-        postgres = stack.enter_context(get_server(folder / "postgres"))
+        # A PostgreSQL that is left while it starts goes on starting, and nobody knows of it any more.
+        with held_back(*_ENDING):
+            postgres = stack.enter_context(get_server(folder / "postgres"))
         valkey = stack.enter_context(ValkeyServer())
         address = postgres.get_uri(_DATABASE)
         _create_database(postgres.get_uri())
@@ -61,6 +67,14 @@ def first_look(*, port: int, data: str | None) -> int:
         print(_how_to_sign_in(port, password), flush=True)
         serve(settings, listener)
     return 0
+
+
+def _end_in_order() -> None:
+    """Whatever ends this, the stores end with it: Ctrl-C, SIGTERM, or a terminal that is closed."""
+    exit_on(signal.SIGINT, signal.SIGTERM)
+    # Not if it is ignored, which is what nohup does. It becomes a SIGTERM, on which Uvicorn drains.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
 
 
 def _create_database(url: str) -> None:

@@ -5,6 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -65,39 +68,108 @@ def test_openapi_prints_the_contract() -> None:
     assert not {"/livez", "/readyz", "/metrics"} & set(document["paths"])
 
 
-def test_dev_gives_a_first_look_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    port = free_port()
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "inventory_api", "dev", "--port", str(port)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": "/tmp", "PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            eventually(lambda: " ready" in log.read_text())
-            password = re.search(r'"password": "(.+?)"', log.read_text())
-            assert password is not None
-            with urlopen(f"http://127.0.0.1:{port}/") as answer:
-                assert json.load(answer)["name"] == "inventory"
-            done = run(
-                "smoke",
-                "--url",
-                f"http://127.0.0.1:{port}",
-                INVENTORY_ADMIN_EMAIL="admin@example.com",
-                INVENTORY_ADMIN_PASSWORD=password[1],
+class FirstLook:
+    """`inventory-api dev`, with all that it makes below one folder."""
+
+    def __init__(self, folder: Path, wrapper: Sequence[str]) -> None:
+        self.port = free_port()
+        self._folder = folder
+        with (folder / "log").open("w") as output:
+            self.process = subprocess.Popen(
+                [*wrapper, sys.executable, "-m", "inventory_api", "dev", "--port", str(self.port)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
             )
-            process.send_signal(signal.SIGINT)
-            code = process.wait(PATIENCE_SECONDS)
+
+    def says(self, words: str) -> bool:
+        return words in self.log()
+
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def left_over(self) -> list[str]:
+        """Files, and processes that know of the folder."""
+        files = [path.name for kind in ("inventory-dev-*", "valkey-*") for path in self._folder.glob(kind)]
+        return files + [str(process) for process in self._processes()]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for process in self._processes():
+            os.kill(process, signal.SIGKILL)
+
+    def _processes(self) -> Iterator[int]:
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            # It may have ended meanwhile.
+            with suppress(OSError):
+                if str(self._folder) in command.read_text(errors="replace"):
+                    yield int(command.parent.name)
+
+
+@contextmanager
+def looking(*wrapper: str) -> Iterator[FirstLook]:
+    # pytest's folders have longer names than a socket may have.
+    with tempfile.TemporaryDirectory(prefix="look-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        look = FirstLook(Path(folder), wrapper)
+        try:
+            yield look
         finally:
-            process.kill()
-            process.wait()
+            look.end()
+
+
+@pytest.fixture
+def first_look() -> Iterator[FirstLook]:
+    with looking() as look:
+        yield look
+
+
+def test_dev_gives_a_first_look_and_leaves_nothing_behind(first_look: FirstLook) -> None:
+    eventually(lambda: first_look.says(" ready"))
+    password = re.search(r'"password": "(.+?)"', first_look.log())
+    assert password is not None
+    url = f"http://127.0.0.1:{first_look.port}"
+    with urlopen(f"{url}/") as answer:
+        assert json.load(answer)["name"] == "inventory"
+    admin = {"INVENTORY_ADMIN_EMAIL": "admin@example.com", "INVENTORY_ADMIN_PASSWORD": password[1]}
+    done = run("smoke", "--url", url, **admin)
+
+    first_look.process.send_signal(signal.SIGINT)
 
     assert done.returncode == 0, done.stderr
-    folder = re.search(r"data in (\S+)", log.read_text())
-    assert folder is not None
-    assert (code, Path(folder[1]).exists()) == (0, False)
+    assert (first_look.process.wait(PATIENCE_SECONDS), first_look.left_over()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("moment", "told", "codes"),
+    [
+        ("Valkey start", signal.SIGHUP, {143}),
+        ("Valkey start", signal.SIGTERM, {143}),
+        ("migration starts", signal.SIGTERM, {143, 0}),
+        (" ready", signal.SIGHUP, {0}),
+    ],
+)
+def test_dev_leaves_nothing_behind_whenever_and_however_it_is_ended(
+    first_look: FirstLook, moment: str, told: signal.Signals, codes: set[int]
+) -> None:
+    eventually(lambda: first_look.says(moment))
+
+    first_look.process.send_signal(told)
+
+    assert first_look.process.wait(PATIENCE_SECONDS) in codes, first_look.log()
+    assert first_look.left_over() == []
+    assert not first_look.says("Traceback")
+
+
+def test_dev_outlives_its_terminal_under_nohup() -> None:
+    with looking("nohup") as first_look:
+        eventually(lambda: first_look.says(" ready"))
+        first_look.process.send_signal(signal.SIGHUP)
+        with urlopen(f"http://127.0.0.1:{first_look.port}/livez") as answer:
+            assert answer.status == 200
+        first_look.process.send_signal(signal.SIGTERM)
+
+        assert (first_look.process.wait(PATIENCE_SECONDS), first_look.left_over()) == (0, [])
 
 
 @pytest.mark.parametrize("moment", ["catches the signal", "listens"])
