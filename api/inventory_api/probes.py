@@ -20,7 +20,8 @@ async def readyz(shared: Shared) -> JSONResponse:
     readiness = shared.readiness
     if readiness.ready:
         return JSONResponse({"status": "ready"})
-    return JSONResponse({"status": "unready", "reasons": list(readiness.reasons)}, 503)
+    found = {"status": "unready", "reasons": list(readiness.reasons), "waiting": readiness.waiting}
+    return JSONResponse(found, 503)
 
 
 @router.get("/metrics")

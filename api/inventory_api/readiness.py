@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from inventory_api.database import Database
+from inventory_api.database import Database, is_passing
 from inventory_api.migrations.history import applied_revisions, database_schema, schema_history, select_applied
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
 
@@ -27,6 +27,8 @@ class Readiness:
         self._ensure_first_admin = ensure_first_admin
         self.ready = False
         self.reasons: tuple[str, ...] = ("The schema has not been looked at yet.",)
+        self.waiting = False
+        """It is the database's absence alone that keeps it from being ready; a release then waits rather than fails."""
 
     async def await_schema(self) -> None:
         """Returns when the rule holds and there is a first admin, if there is to be one; both are tried until then."""
@@ -49,9 +51,11 @@ class Readiness:
                 if not reasons:
                     failure = "The first admin cannot be created"
                     await self._ensure_first_admin(session)
-                return reasons
+            self.waiting = False
+            return reasons
         except Exception as error:  # whatever it is, a living pod that says why is worth more than a dead one
             log.debug("not ready because of an error", exc_info=True)
+            self.waiting = is_passing(error)
             return (f"{failure}: {_first_line(error)}",)
 
 

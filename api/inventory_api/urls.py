@@ -21,9 +21,14 @@ def _postgresql(url: SecretStr) -> SecretStr:
         address = _with_hosts_apart(given)
         parsed = make_url(address).set(drivername="postgresql+asyncpg")
         parsed.get_dialect()().create_connect_args(parsed)
+        if "@" in (parsed.host or ""):
+            raise ValueError("the end of a password that is not percent-encoded")
     except (ArgumentError, ValueError):
         # A parser's own words may hold a part of the password.
-        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE: a host or port is wrong") from None
+        raise ValueError(
+            "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE: "
+            "host or port is wrong, or the password is not percent-encoded"
+        ) from None
     return SecretStr(address)
 
 

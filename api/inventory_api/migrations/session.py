@@ -12,8 +12,8 @@ from typing import Self
 import psycopg2
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class in spite of its name
 from sqlalchemy import Connection, create_engine, func, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 POLL_SECONDS = 1.0
@@ -36,12 +36,11 @@ _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exception, oper
 
 
 class UnusableUrlError(Exception):
-    """The database's URL can't be what was meant. Its parts aren't told: a password may be among them."""
+    """The database's URL has a parameter that libpq does not know."""
 
     def __init__(self) -> None:
         super().__init__(
-            "INVENTORY_MIGRATION_DATABASE_URL can't be used: it must read "
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters in the password percent-encoded"
+            "INVENTORY_MIGRATION_DATABASE_URL has a parameter that PostgreSQL's client library does not know"
         )
 
 
@@ -158,11 +157,12 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
     Raises UnusableUrlError, and WaitedTooLongError when there is no connection by then.
     """
     engine = create_engine(
-        _psycopg2_url(url),
+        make_url(url).set(drivername="postgresql+psycopg2"),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args={
             "application_name": application_name,
+            "target_session_attrs": "read-write",  # of several hosts, and of one that has become a standby
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
             "keepalives": 1,
             "keepalives_idle": 10,
@@ -204,16 +204,6 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
         except DBAPIError:
             interruption.check()
             raise
-
-
-def _psycopg2_url(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise UnusableUrlError from None
-    if "@" in (parsed.host or ""):  # the end of a password that is not encoded
-        raise UnusableUrlError
-    return parsed.set(drivername="postgresql+psycopg2")
 
 
 @contextmanager

@@ -104,6 +104,19 @@ async def test_an_old_release_runs_on_a_schema_with_more_expand_migrations(
         await ready(api)
 
 
+async def test_a_service_that_waits_for_its_database_tells_that_from_a_schema_that_it_cannot_run_on(
+    own_postgres: Postgres,
+) -> None:
+    database = own_postgres.empty_database()
+    settings = settings_for(own_postgres.url(database, SERVICE))
+    own_postgres.stop()
+    async with running(settings) as app, client_of(app) as api:
+        await unready_because_of(api, '"waiting":true')
+        own_postgres.start()
+        await unready_because_of(api, '"waiting":false')
+        await unready_because_of(api, "0001")
+
+
 async def test_a_service_without_any_schema_lives_and_says_why_it_is_not_ready(
     postgres: Postgres, empty_database: str
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_password_is_as_long_as_it_is_without_white_space_around_it(monkeypatc
         "postgresql://app:hush@db:54x2/inventory",
         "postgresql://app:hush@db:99999/inventory",
         "postgresql://app:p@ss:hush@db:5432/inventory",
+        "postgresql://app:hu@sh@db:5432/inventory",
         "postgresql://app:hush@[::1/inventory",
         "postgresql://app:hush@db1:5432,:5432/inventory",
         "postgresql://app:hush@/inventory?host=db1,db2&port=5432",
