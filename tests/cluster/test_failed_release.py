@@ -34,6 +34,25 @@ def test_a_release_whose_pods_never_get_ready_is_blocked(serving_app: Installati
         serving_app.release(app={"config": {"NOTE": "after pods that never got ready"}})
 
 
+def test_a_release_that_a_quota_refuses_says_so_and_goes_on_once_it_may(serving_app: Installation) -> None:
+    app, before = serving_app, serving_app.status
+    quota = f"/api/v1/namespaces/{app.namespace}/resourcequotas"
+    hard = {"count/deployments.apps": "1"}
+    app.cluster.kube.request("POST", quota, {"metadata": {"name": "tight"}, "spec": {"hard": hard}})
+    app.wait_for("the quota is counted", lambda: (app.cluster.kube.get(f"{quota}/tight") or {})["status"].get("used"))
+    with app.traffic() as traffic:
+        with traffic.during("a release that a quota refuses"):
+            ended = app.upgrade(app={"config": {"NOTE": "more than the quota"}})
+            status = app.wait_until_failed("Refused")
+        assert ended.code != 0
+        assert "exceeded quota: tight" in status["message"]
+        assert status["stableRevision"] == before["stableRevision"]
+        app.cluster.kube.delete(f"{quota}/tight")
+        with traffic.during("the same release without the quota"):
+            after = app.wait_until_serving()
+    assert after["stableRevision"] == before["stableRevision"] + 1
+
+
 @contextmanager
 def blocked(app: Installation, reason: str, sentence: str, release: Callable[[], Ended]) -> Iterator[None]:
     """A release that must fail, under traffic that goes on through the good release in the block."""
