@@ -42,6 +42,7 @@ class Installation:
         """Helm's own number of it, if it came by Helm."""
         self.removed = False
         self._taken_over = False
+        """kubectl has applied the app, and owns what helm doesn't take back; fields with the same value both own."""
 
     def create_namespace(self) -> None:
         body = {
@@ -87,12 +88,10 @@ class Installation:
         waiting = self._waiting() if wait else ()
         place = ("upgrade", NAME, str(chart), "--namespace", self.namespace)
         ended = self.run_helm(*place, *self._values_file(), *waiting, *forced, *words)
-        if ended.code == 0:
-            self._taken_over = False
-            if wait:
-                status = self.wait_until_serving()
-                self.helm_revisions[status["stableRelease"]] = self.helm_revision()
-        else:
+        if ended.code == 0 and wait:
+            status = self.wait_until_serving()
+            self.helm_revisions[status["stableRelease"]] = self.helm_revision()
+        elif ended.code != 0:
             self.values = before
         return ended
 
