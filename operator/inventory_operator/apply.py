@@ -1,5 +1,6 @@
 """Carries a plan out. Each action is safe to repeat, and safe beside another operator that decides the same."""
 
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,8 @@ from .observe import app_path
 
 Object = dict[str, Any]
 
+log = logging.getLogger(__name__)
+
 
 class OutdatedError(Exception):
     """The object has changed since it was observed: observe again."""
@@ -38,6 +41,9 @@ async def apply(kube: Kube, app: App, actions: tuple[Action, ...], now: datetime
         try:
             await _carry_out(kube, app, action, now)
         except ApiError as error:
+            if isinstance(action, Emit):
+                log.warning("%s/%s: an Event was refused: %s", app.namespace, app.name, error)
+                continue  # it only tells of what is done
             if error.status in (404, 409):
                 raise OutdatedError(str(error)) from error
             raise

@@ -89,6 +89,8 @@ async def _run(args: argparse.Namespace) -> None:
     queue.add(ROUNDUP)
     logging.getLogger(__name__).info("watching %s", ", ".join(namespaces) or "all namespaces")
     working = asyncio.create_task(queue.run())
+    stop = asyncio.Event()
+    working.add_done_callback(lambda _: stop.set())  # without its workers the process is of no use
     await asyncio.sleep(
         0
     )  # Kopf waits 5 s at its end for every task that began after it: the workers must be there now
@@ -100,13 +102,16 @@ async def _run(args: argparse.Namespace) -> None:
             identity=peering.Identity("inventory-operator"),
             namespaces=namespaces,
             clusterwide=not namespaces,
-            ready_flag=ready,  # SIGTERM and SIGINT are Kopf's
+            ready_flag=ready,
+            stop_flag=stop,  # SIGTERM and SIGINT are Kopf's
         )
     finally:
         working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        [ended] = await asyncio.gather(working, return_exceptions=True)
         await runner.cleanup()
         await kube.close()
+    if isinstance(ended, Exception):
+        raise ended
 
 
 async def _prepare(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ What makes up a release's pod template is frozen in its Deployment: a change her
 """
 
 import json
+import re
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -118,7 +119,7 @@ def deployment(app: App, release: str, record: Record) -> Object:
                     ),
                     "containers": [container],
                     **_common_pod(app),
-                    **_given(extra, "topologySpreadConstraints"),
+                    **_given(extra, "affinity", "topologySpreadConstraints"),
                 },
             },
         },
@@ -156,6 +157,8 @@ def expand_job(app: App, release: str, revision: int, attempt: int, image: str) 
         LABEL_ATTEMPT: str(attempt),
     }
     migrations = app.migrations
+    # Its nodes are the service's. What keeps pods of the service apart, or brings them together, is not about the Job.
+    nodes = _given(app.content.get("template", {}).get("affinity", {}), "nodeAffinity")
     settings = {
         "INVENTORY_APP_UID": app.uid,
         "INVENTORY_MIGRATION_TIMEOUT_SECONDS": str(migrations.timeout),
@@ -202,6 +205,7 @@ def expand_job(app: App, release: str, revision: int, attempt: int, image: str) 
                 "spec": {
                     "restartPolicy": "Never",
                     "terminationGracePeriodSeconds": 30,
+                    **({"affinity": nodes} if nodes else {}),
                     "containers": [
                         {
                             "name": "migrate",
@@ -265,6 +269,11 @@ def job_name(app: App, revision: int, attempt: int) -> str:
     return f"{app.name}-{revision}-expand-{attempt}"
 
 
+def is_job_name(app: App, name: str) -> bool:
+    """Whether a Job of this app has such a name, or will once have it."""
+    return re.fullmatch(rf"{re.escape(app.name)}-\d+-expand-\d+", name) is not None
+
+
 def stamp(moment: datetime) -> str:
     """RFC 3339 in whole seconds, as Kubernetes writes times."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -326,7 +335,7 @@ def _given(template: Json, *names: str) -> Object:
 
 
 def _common_pod(app: App) -> Object:
-    where = ("affinity", "nodeSelector", "tolerations", "priorityClassName", "serviceAccountName")
+    where = ("nodeSelector", "tolerations", "priorityClassName", "serviceAccountName")
     return {
         **_given(app.content.get("template", {}), *where),
         "automountServiceAccountToken": False,

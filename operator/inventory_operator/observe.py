@@ -66,7 +66,8 @@ def parse(
     """What the API server returned, as values. Objects of another owner that are in our way are named."""
     foreign: list[str] = []
     leaving: list[str] = []
-    named = [("Deployment", found) for found in deployments] + [("Job", found) for found in jobs]
+    in_the_way = [found for found in jobs if manifests.is_job_name(app, found["metadata"]["name"])]
+    named = [("Deployment", found) for found in deployments] + [("Job", found) for found in in_the_way]
     for kind, found in [*named, *([("Service", service)] if service else [])]:
         if not _owned(found, app):
             (leaving if _leaves(found, app) else foreign).append(f"{kind} {found['metadata']['name']}")

@@ -101,7 +101,8 @@ class _Release:
         """New content: write the intent down before the first step."""
         name = f"{self.app.name}-{self.app.release}"
         if any(d.deleting and d.release == self.app.release for d in self.observed.deployments):
-            return self._going(Phase.PENDING, "AwaitingDeletion", f"Deployment {name} is still being deleted.")
+            said = f"Deployment {name} is still being deleted."
+            return self._going(Phase.PENDING, "AwaitingDeletion", said, *self._settle_stable(None))
         record = self._new_record(Record(0, Stage.MIGRATING, self.now, str(self.app.content["image"])))
         return self._going(
             Phase.PENDING,
@@ -160,7 +161,7 @@ class _Release:
         if job.failed:
             return self._job_failed(target, job, report, pods)
         if job.suspended:
-            return self._start_job(target, job.attempt + 1, "is next to migrate")
+            return self._migrating(target, f"waits: Job {job.name} is suspended, and goes on when that is taken back")
         return self._job_running(target, job, report, pods)
 
     def _first_job(self, target: Deployment) -> Plan:
@@ -192,7 +193,7 @@ class _Release:
         present = [p for p in pods if not p.finished and not p.deleting]
         for pod in present:
             if pod.waiting_reason in PULL_TROUBLE:
-                overdue = self._pull_overdue(pod)
+                overdue = self._pull_overdue(target, pod)
                 if self.now >= overdue or pod.waiting_reason == "InvalidImageName":
                     return self._fail(target, "ImagePullFailed", _pull_message(target, pod), SuspendJob(job))
                 return self._migrating(target, f"can't pull its image: {_tidy(pod.waiting_message)}", until=overdue)
@@ -204,9 +205,10 @@ class _Release:
             return self._migrating(target, f"gets no pod for its migration: kubectl describe job {job.name} says why")
         return self._migrating(target, f"is migrating (Job {job.name})", until=None if pods else _podless(job))
 
-    def _pull_overdue(self, pod: Pod) -> datetime:
-        """Waiting for a node is not waiting for an image."""
-        return (pod.scheduled or pod.created) + timedelta(seconds=self.app.image_pull_deadline)
+    def _pull_overdue(self, target: Deployment, pod: Pod) -> datetime:
+        """Waiting for a node is not waiting for an image, and a pod of an earlier try counts from this one's begin."""
+        since = max(pod.scheduled or pod.created, target.record.started)
+        return since + timedelta(seconds=self.app.image_pull_deadline)
 
     def _job_without_report(self, target: Deployment, job: Job) -> Plan:
         if job.attempt >= MAX_UNREPORTED:
@@ -259,7 +261,7 @@ class _Release:
         overdue = progressed + timedelta(seconds=app.progress_deadline)
         for pod in pods:
             if pod.waiting_reason in PULL_TROUBLE:
-                pull_overdue = self._pull_overdue(pod)
+                pull_overdue = self._pull_overdue(target, pod)
                 if self.now >= pull_overdue:
                     return self._fail(target, "ImagePullFailed", _pull_message(target, pod))
                 overdue = min(overdue, pull_overdue)
@@ -332,19 +334,25 @@ class _Release:
             actions += self._complement(stable, held)
         elif stable:
             actions += self._settle(stable)
-        serving = f"revision {stable.record.revision} serves" if stable else "nothing serves yet"
-        said = f"Releases are paused; {serving}. Remove spec.paused to go on."
+        serving = [f"{d.record.revision} with {d.serving} pods" for d in (stable, held) if d and d.serving]
+        said = f"revision {' and '.join(serving)}" if serving else "nothing"
+        said = f"Releases are paused; {said} serves. Remove spec.paused to go on."
         return Plan(Outcome(Phase.PAUSED, "Paused", said), _merged(actions), stable=stable, candidate=held)
 
     def _complement(self, stable: Deployment, held: Deployment) -> Iterable[Action]:
-        """Stable pods for what the held release's ready ones leave of `replicas`, as far as the surge allows."""
+        """Stable pods for what the held release's ready ones leave of `replicas`; only the surge takes any away."""
         yield from self._serve(None)
-        surge, _ = amounts(self.app)
-        wanted = max(0, self.app.replicas - held.serving)
-        room = self.app.replicas + surge - sum(d.replicas for d in self._others(stable))
-        replicas = min(wanted, max(stable.replicas, room))
-        if replicas != stable.replicas:
-            yield UpdateDeployment(stable, replicas=replicas)
+        app = self.app
+        surge, _ = amounts(app)
+        if held.replicas > app.replicas:
+            yield UpdateDeployment(held, replicas=app.replicas)
+        others = sum(min(d.replicas, app.replicas) if d is held else d.replicas for d in self._others(stable))
+        room = max(0, app.replicas + surge - others)
+        missing = max(0, app.replicas - held.serving)
+        raised = min(missing, max(stable.replicas, room))
+        kept = min(stable.replicas, room, app.replicas)
+        if max(raised, kept) != stable.replicas:
+            yield UpdateDeployment(stable, replicas=max(raised, kept))
 
     def stay_failed(self, target: Deployment) -> Plan:
         """A failed release isn't tried again until told; the stable one serves on, untouched.
@@ -355,7 +363,9 @@ class _Release:
         if stable is None and record.reason == "ProgressDeadlineExceeded":
             if self._complete(target):
                 return self._promote(target)
-            actions = [*self._serve(target.release), *self._scale(target, self._others(target))]
+            others = self._others(target)
+            alone = not any(d.serving for d in others)
+            actions = [*self._serve(target.release if alone else None), *self._scale(target, others)]
         else:
             actions = self._settle(stable) if stable else []
         outcome = Outcome(Phase.FAILED, record.reason, self._failed_message(record))
@@ -381,7 +391,9 @@ class _Release:
         return self._fail(target, "SchemaIncompatible", message)
 
     def _failed_message(self, record: Record) -> str:
-        serving = f"Revision {self.stable.record.revision} serves on" if self.stable else "Nothing serves yet"
+        stable = self.stable
+        serves = "serves on" if stable and (stable.serving or not self.app.replicas) else "has no ready pod"
+        serving = f"Revision {stable.record.revision} {serves}" if stable else "Nothing serves yet"
         return (
             f"Revision {record.revision} failed: {record.message}. {serving}; apply other content, "
             f"or annotate inventory.dev/retry={record.revision} to try it again."
@@ -422,8 +434,9 @@ class _Release:
         app = self.app
         others = self._others(keep)
         _, unavailable = amounts(app)
-        alone = not any(d.serving for d in others)
-        full = keep.settled and keep.serving >= app.replicas - unavailable
+        alone = not any(d.pods or d.replicas for d in others)
+        enough = keep.serving >= app.replicas - unavailable and (keep.serving or not app.replicas)
+        full = keep.settled and enough
         return [*self._serve(keep.release if full or alone else None), *self._scale(keep, others)]
 
     def _settle_stable(self, target: Deployment | None) -> Iterable[Action]:
@@ -527,7 +540,7 @@ def balance(app: App, keep: Deployment, others: Iterable[Deployment]) -> dict[st
     Ready pods of all releases together never fall below `replicas` less maxUnavailable because of it, and all pods
     never exceed `replicas` plus maxSurge. Pods that aren't ready go first, but only as far as ready ones of `keep` take
     their place: they may be starting, or be back in a moment. (The Deployment controller does the same with its old
-    ReplicaSets.)
+    ReplicaSets.) Those of a failed release hope for nothing, and go at once.
     """
     others = sorted(others, key=lambda d: (d.record.stage is Stage.PROMOTED, d.record.revision))
     surge, unavailable = amounts(app)
@@ -536,8 +549,9 @@ def balance(app: App, keep: Deployment, others: Iterable[Deployment]) -> dict[st
     spare_ready = max(0, keep.serving + sum(d.serving for d in others) - least)
     wanted = {d.release: d.replicas for d in others}
     for other in others:
-        go = min(other.replicas - other.serving, spare_pods)
-        spare_pods -= go
+        unready = other.replicas - other.serving
+        go = unready if other.record.stage is Stage.FAILED else min(unready, spare_pods)
+        spare_pods = max(0, spare_pods - go)
         wanted[other.release] -= go
     for other in others:
         go = min(other.serving, spare_pods, spare_ready)
@@ -612,21 +626,25 @@ def _amount(value: int | str, replicas: int) -> float:
 
 
 def _merged(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """One write an object a pass: a second one would carry an outdated resource version."""
-    updates: dict[str, UpdateDeployment] = {}
+    """One write an object a pass: a second one would carry an outdated resource version.
+
+    It comes where the first one was, before the Event that tells of it.
+    """
+    places: dict[str, int] = {}
     result: list[Action] = []
     for action in actions:
         if isinstance(action, UpdateDeployment):
-            before = updates.pop(action.deployment.release, None)
-            if before:
-                result.remove(before)
-                action = UpdateDeployment(
+            place = places.setdefault(action.deployment.release, len(result))
+            if place < len(result):
+                before = result[place]
+                assert isinstance(before, UpdateDeployment)  # noqa: S101 - that is what places says
+                result[place] = UpdateDeployment(
                     action.deployment,
                     replicas=before.replicas if action.replicas is None else action.replicas,
                     record=action.record or before.record,
                     image=action.image or before.image,
                 )
-            updates[action.deployment.release] = action
+                continue
         result.append(action)
     return tuple(result)
 

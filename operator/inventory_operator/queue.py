@@ -11,6 +11,11 @@ BACKOFF_FIRST_SECONDS = 0.2
 BACKOFF_MOST_SECONDS = 60.0
 
 
+def backoff(failures: int) -> float:
+    """Seconds after so many failures in a row."""
+    return min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 20))
+
+
 class Queue:
     """`work` is called for each key that was added; it returns the seconds until the key wants a look anyway.
 
@@ -60,8 +65,7 @@ class Queue:
             except Exception:
                 # `work` logs what it knows; here it only matters that the key is not lost.
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
-                jitter = random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
-                after = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** (failures - 1)) * jitter
+                after = backoff(failures) * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
             else:
                 self._failures.pop(key, None)
             self._busy.discard(key)

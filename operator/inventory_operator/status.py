@@ -29,7 +29,7 @@ def status(observed: Observed, plan: Plan, now: datetime) -> Object:
         "message": plan.outcome.message,
         "replicas": sum(d.pods for d in present),
         "readyReplicas": sum(d.ready for d in present),
-        "selector": ",".join(f"{key}={value}" for key, value in manifests.pod_selector(app).items()),
+        "selector": _selector(app),
         "conditions": _conditions(observed, plan, now),
         "history": _history(observed, stable),
     }
@@ -54,6 +54,9 @@ def failed(app: App, reason: str, message: str, now: datetime) -> Object:
     conditions = _conditions(Observed(app), plan, now)
     kept = [c for c in app.status.get("conditions", ()) if c["type"] == "SchemaCurrent"]
     return {
+        "replicas": 0,
+        "readyReplicas": 0,
+        "selector": _selector(app),
         **app.status,
         "observedGeneration": app.generation,
         "phase": plan.outcome.phase.value,
@@ -62,9 +65,13 @@ def failed(app: App, reason: str, message: str, now: datetime) -> Object:
     }
 
 
+def _selector(app: App) -> str:
+    return ",".join(f"{key}={value}" for key, value in manifests.pod_selector(app).items())
+
+
 def _conditions(observed: Observed, plan: Plan, now: datetime) -> list[Object]:
     outcome, app = plan.outcome, observed.app
-    serving = plan.stable is not None and (plan.stable.serving > 0 or app.replicas == 0)
+    serving = any(d and d.serving for d in (plan.stable, plan.candidate)) or not app.replicas
     ready = outcome.phase is Phase.HEALTHY or (outcome.phase is Phase.PAUSED and serving)
     going = outcome.phase in (Phase.PENDING, Phase.MIGRATING, Phase.PROGRESSING)
     stalled = outcome.phase is Phase.FAILED

@@ -63,6 +63,15 @@ class Releases(RuleBasedStateMachine):
             message = a_report(result, error="why")
             self.world.finish_job(message, failed=result in ("failed", "refused", "waiting"), reason="DeadlineExceeded")
 
+    @precondition(lambda self: any(j.active for j in self.world.jobs.values()))
+    @rule(reason=st.sampled_from(["", "ContainerCreating", "ImagePullBackOff", "Unschedulable"]))
+    def a_job_gets_a_pod(self, reason: str) -> None:
+        self.world.start_pod(waiting_reason=reason)
+
+    @rule()
+    def pods_of_suspended_jobs_end(self) -> None:
+        self.world.end_pods_of_suspended_jobs()
+
     @rule(count=st.integers(0, 5))
     def pods_get_ready(self, count: int) -> None:
         for release in self.world.deployments:

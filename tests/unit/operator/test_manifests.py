@@ -92,16 +92,21 @@ def test_a_migration_runs_where_the_service_does() -> None:
     where = {
         "nodeSelector": {"kubernetes.io/arch": "amd64"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {}},
         "priorityClassName": "high",
         "serviceAccountName": "inventory",
     }
-    app = an_app(content={"image": "a:1", "template": {**where, "topologySpreadConstraints": [{"maxSkew": 1}]}})
+    apart = {
+        "affinity": {"nodeAffinity": {"a": 1}, "podAntiAffinity": {"b": 2}, "podAffinity": {"c": 3}},
+        "topologySpreadConstraints": [{"maxSkew": 1}],
+    }
+    app = an_app(content={"image": "a:1", "template": {**where, **apart}})
     service = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))["spec"]["template"]["spec"]
     job = manifests.expand_job(app, "abc", 1, 1, "a:1")["spec"]["template"]["spec"]
     assert where.items() <= service.items()
     assert where.items() <= job.items()
-    assert "topologySpreadConstraints" in service
+    assert apart.items() <= service.items()
+    # What keeps the service's pods apart would keep the migration off all their nodes.
+    assert job["affinity"] == {"nodeAffinity": {"a": 1}}
     assert "topologySpreadConstraints" not in job
 
 
@@ -156,11 +161,12 @@ def test_objects_of_another_owner_are_named_and_not_taken() -> None:
     app = a_full_app()
     other = replace(app, name="warehouse", uid="other")
     stranger = manifests.deployment(other, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
-    job = manifests.expand_job(other, "abc", 1, 1, "a:1")
+    jobs = [manifests.expand_job(each, "abc", 1, 1, "a:1") for each in (app, other)]
     service = manifests.service(app, None)
-    del service["metadata"]["ownerReferences"]
-    observed = observe.parse(app, [stranger], [job], [], service)
-    assert observed.foreign == ("Deployment warehouse-abc", "Job warehouse-1-expand-1", "Service inventory")
+    for each in (*jobs, service):
+        del each["metadata"]["ownerReferences"]
+    observed = observe.parse(app, [stranger], jobs, [], service)
+    assert observed.foreign == ("Deployment warehouse-abc", "Job inventory-1-expand-1", "Service inventory")
     assert not observed.leaving
     assert not observed.jobs
 

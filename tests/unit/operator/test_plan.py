@@ -7,6 +7,7 @@ import pytest
 from inventory_operator.model import (
     CreateDeployment,
     CreateJob,
+    Emit,
     Phase,
     Pod,
     SetReplicas,
@@ -405,10 +406,79 @@ def test_paused_in_mid_release_the_stable_release_follows_the_count_and_the_cand
     candidate = world.target.release
     world.want(paused=True, replicas=5)
     world.settle()
-    assert (world.stable.replicas, world.deployments[candidate].replicas) == (4, 1)
+    assert (world.stable.replicas, world.deployments[candidate].replicas) == (5, 1)
     world.want(image="registry.test/api:3")
     world.settle()
     assert world.deployments[candidate].replicas == 1
+    world.want(replicas=0)
+    world.settle()
+    assert not [d for d in world.deployments.values() if d.replicas]
+
+
+def test_paused_in_mid_release_a_candidate_that_gets_ready_takes_no_pod_away() -> None:
+    world = half_rolled_out()
+    world.want(paused=True)
+    world.ready()
+    decided = world.settle()
+    assert (world.stable.replicas, world.target.replicas) == (2, 1)
+    assert decided.outcome.message.startswith("Releases are paused; revision 1 with 2 pods and 2 with 1 pods serves.")
+    assert world.service
+    assert not world.service.selector
+
+
+def test_a_failed_first_release_takes_no_traffic_from_the_pod_that_is_ready() -> None:
+    world = World(an_app(progress_deadline=30))
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    world.step()
+    world.step()
+    first = world.target.release
+    world.ready(first, 1)
+    world.want(image=NEW)
+    for _ in range(3):
+        world.step()
+    world.finish_job(a_report())
+    for _ in range(3):
+        world.step()
+    world.pass_time(31)
+    assert world.step().outcome.reason == "ProgressDeadlineExceeded"
+    world.step()
+    assert world.deployments[first].serving == 1
+    assert world.service
+    assert not world.service.selector
+
+
+def test_the_broken_pods_of_a_failed_release_make_room_for_those_of_the_stable_one() -> None:
+    world = half_rolled_out(progress_deadline=30)
+    candidate = world.target.release
+    world.deployments[world.stable.release] = replace(world.stable, ready=1)
+    world.pass_time(31)
+    world.step()
+    decided = world.step()
+    assert world.deployments[candidate].replicas == 0
+    assert "Revision 1 serves on" in decided.outcome.message
+    world.deployments[world.stable.release] = replace(world.stable, ready=0)
+    assert "Revision 1 has no ready pod" in world.step().outcome.message
+
+
+def test_a_job_that_somebody_suspends_is_waited_for_and_not_made_again() -> None:
+    world = World()
+    world.step()
+    world.step()
+    [job] = world.jobs.values()
+    world.jobs[job.name] = replace(job, suspended=True)
+    for _ in range(3):
+        assert "is suspended" in world.step().outcome.message
+    assert world.created_jobs == [job.name]
+
+
+def test_the_event_comes_after_the_write_that_it_tells_of() -> None:
+    world = half_rolled_out()
+    world.want(content={"image": world.stable.record.image})
+    actions = world.step().actions
+    kinds = [type(action) for action in actions]
+    assert kinds.index(UpdateDeployment) < kinds.index(Emit)
 
 
 def test_the_stable_release_follows_the_count_while_the_next_one_migrates() -> None:

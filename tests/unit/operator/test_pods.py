@@ -21,10 +21,15 @@ async def answers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, we
     given: dict[str, web.Response] = {}
 
     async def readyz(_: web.Request) -> web.Response:
-        return given["answer"]
+        answer = given["answer"]  # each object can be sent once
+        return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
 
     app = web.Application()
-    app.add_routes([web.get("/readyz", readyz)])
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        return web.json_response({"reasons": ["not its own words"]})
+
+    app.add_routes([web.get("/readyz", readyz), web.get("/elsewhere", elsewhere)])
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -41,7 +46,17 @@ async def test_a_pod_that_is_not_ready_says_why_and_whether_it_waits(answers: di
     assert await pods.ask([POD]) == (replace(POD, unready=WHY, waits=True),)
 
 
-@pytest.mark.parametrize("answer", [web.Response(text="no JSON"), web.json_response([]), web.Response(status=404)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(text="no JSON"),
+        web.json_response([]),
+        web.Response(status=404),
+        web.Response(text="[" * 10_000),
+        web.json_response({"reasons": ["x" * pods.BYTES]}),
+        web.Response(status=302, headers={"Location": "/elsewhere"}),
+    ],
+)
 async def test_an_answer_that_makes_no_sense_says_nothing(
     answers: dict[str, web.Response], answer: web.Response
 ) -> None:
@@ -58,3 +73,10 @@ async def test_pods_that_are_ready_or_going_or_migrate_are_not_asked(answers: di
 async def test_a_pod_that_can_not_be_reached_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pods, "PORT", 1)
     assert await pods.ask([POD]) == (POD,)
+
+
+async def test_some_of_each_release_are_asked(answers: dict[str, web.Response]) -> None:
+    answers["answer"] = web.json_response({"reasons": [WHY]})
+    many = [replace(POD, name=f"{owner}-{number}", owner=owner) for owner in ("abc", "def") for number in range(5)]
+    said = [pod.owner for pod in await pods.ask(many) if pod.unready]
+    assert said == ["abc"] * pods.MOST + ["def"] * pods.MOST

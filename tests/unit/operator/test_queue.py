@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from inventory_operator.queue import Key, Queue
+from inventory_operator.queue import BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS, Key, Queue, backoff
 
 A: Key = ("shop", "a")
 B: Key = ("shop", "b")
@@ -87,3 +87,8 @@ async def test_a_look_that_was_asked_for_later_comes_and_an_earlier_one_is_kept(
         queue.add_after(A, 0.01)
         queue.add_after(A, 3600)
         await done.wait()
+
+
+def test_pauses_grow_and_stop_growing_however_often_work_fails() -> None:
+    assert [backoff(failures) / BACKOFF_FIRST_SECONDS for failures in (1, 2, 3)] == [1, 2, 4]
+    assert backoff(100_000) == BACKOFF_MOST_SECONDS

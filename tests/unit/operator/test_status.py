@@ -78,3 +78,18 @@ def test_what_the_api_server_refuses_is_stalled_with_its_own_words() -> None:
     stalled = next(c for c in found["conditions"] if c["type"] == "Stalled")
     assert stalled["status"] == "True"
     assert "no such volume" in stalled["message"]
+
+
+def test_a_pause_in_mid_release_is_ready_as_long_as_anything_serves() -> None:
+    world = World()
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    world.step()
+    world.step()
+    world.want(paused=True)
+    world.step()
+    assert conditions(world)["Ready"] == "False"
+    world.ready()
+    found = conditions(world)
+    assert (found["Ready"], found["Reconciling"], found["Stalled"]) == ("True", "False", "False")

@@ -159,12 +159,12 @@ class World:
         """Pass after pass, every pod getting ready and every Job succeeding, until nothing is to be done."""
         for _ in range(passes):
             decided = self.step()
-            before = dict(self.deployments)
+            before = dict(self.deployments), self.pods
             self.ready()
             self.end_pods_of_suspended_jobs()
             if any(job.active for job in self.jobs.values()):
                 self.finish_job(a_report())
-            elif not decided.actions and before == self.deployments:
+            elif not decided.actions and before == (self.deployments, self.pods):
                 return decided
         raise AssertionError(f"no rest after {passes} passes: {decided}")
 
