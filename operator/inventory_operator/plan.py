@@ -334,9 +334,13 @@ class _Release:
             actions += self._complement(stable, held)
         elif stable:
             actions += self._settle(stable)
-        serving = [f"{d.record.revision} with {d.serving} pods" for d in (stable, held) if d and d.serving]
-        said = f"revision {' and '.join(serving)}" if serving else "nothing"
-        said = f"Releases are paused; {said} serves. Remove spec.paused to go on."
+        total = self.app.replicas
+        serving = " and ".join(
+            f"revision {d.record.revision} serves with {d.serving} of {total} pods"
+            for d in (stable, held)
+            if d and d.serving
+        )
+        said = f"Releases are paused; {serving or 'nothing serves'}. Remove spec.paused to go on."
         return Plan(Outcome(Phase.PAUSED, "Paused", said), _merged(actions), stable=stable, candidate=held)
 
     def _complement(self, stable: Deployment, held: Deployment) -> Iterable[Action]:

@@ -421,7 +421,8 @@ def test_paused_in_mid_release_a_candidate_that_gets_ready_takes_no_pod_away() -
     world.ready()
     decided = world.settle()
     assert (world.stable.replicas, world.target.replicas) == (2, 1)
-    assert decided.outcome.message.startswith("Releases are paused; revision 1 with 2 pods and 2 with 1 pods serves.")
+    serving = "revision 1 serves with 2 of 2 pods and revision 2 serves with 1 of 2 pods"
+    assert decided.outcome.message == f"Releases are paused; {serving}. Remove spec.paused to go on."
     assert world.service
     assert not world.service.selector
 
