@@ -80,6 +80,8 @@ class FirstLook:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+                # Whoever runs the tests under nohup has the signal ignored, and all that they start inherits that.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
 
     def says(self, words: str) -> bool:
