@@ -193,7 +193,6 @@ class Service:
     """The Service in front of the app's pods."""
 
     selector: Json
-    owned: bool
     as_wanted: bool
     """Everything but the selector is as this operator renders it."""
 

@@ -202,9 +202,7 @@ def parse_service(found: Object, app: App) -> Service:
     kept = {key: value for key, value in selector.items() if key != LABEL_RELEASE}
     # A port that somebody added is theirs: applying ours would not take it away.
     ports_there = all(port in ports for port in wanted["spec"]["ports"])
-    return Service(
-        selector=selector, owned=True, as_wanted=labels_kept and ports_there and kept == wanted["spec"]["selector"]
-    )
+    return Service(selector=selector, as_wanted=labels_kept and ports_there and kept == wanted["spec"]["selector"])
 
 
 def _owned(found: Object, app: App) -> bool:

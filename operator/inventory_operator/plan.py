@@ -42,7 +42,8 @@ MAX_UNREPORTED = 3
 """Migration Jobs of one release that may end without a report (their pod was removed) before the release fails."""
 PODLESS_SECONDS = 10.0
 """A Job without a pod for so long has one refused, as by a quota."""
-LEAVING_SECONDS = 1.0
+ENDING_SECONDS = 1.0
+"""How soon to look again at what is about to end; not everything that ends is watched."""
 
 
 def plan(observed: Observed, now: datetime) -> Plan:
@@ -58,7 +59,7 @@ def _plan(observed: Observed, now: datetime) -> Plan:
     if observed.leaving:
         names = ", ".join(observed.leaving)
         said = f"Waits for the end of what an InventoryApp of this name had before: {names}."
-        return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", said), check_after=LEAVING_SECONDS)
+        return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", said), check_after=ENDING_SECONDS)
     if observed.foreign:
         names = ", ".join(observed.foreign)
         return Plan(Outcome(Phase.FAILED, "InvalidSpec", f"{names} has another owner: rename it or the InventoryApp."))
@@ -177,7 +178,8 @@ class _Release:
         """Never two at once: none begins while a pod may still migrate, whatever became of that pod's Job."""
         unfinished = [p.name for p in self.observed.pods if p.migrates and not p.finished]
         if unfinished:
-            return self._migrating(target, f"waits for the end of pod {', '.join(unfinished)}", check_after=1.0)
+            soon = self.now + timedelta(seconds=ENDING_SECONDS)
+            return self._migrating(target, f"waits for the end of pod {', '.join(unfinished)}", until=soon)
         return self._migrating(target, said, CreateJob(target.release, target.record.revision, attempt, target.image))
 
     def _is_idle(self, job: Job) -> bool:
@@ -497,35 +499,17 @@ class _Release:
         *actions: Action,
         candidate: Deployment | None = None,
         until: datetime | None = None,
-        check_after: float | None = None,
     ) -> Plan:
         """A pass of a release under way. Whatever else was on its way is superseded by it."""
         given_up = self._leave_others(candidate, "Superseded") if candidate else ()
-        if until:
-            check_after = max(0.5, (until - self.now).total_seconds())
+        check_after = max(0.5, (until - self.now).total_seconds()) if until else None
         outcome = Outcome(phase, reason, message)
         return Plan(outcome, _merged((*given_up, *actions)), check_after, stable=self.stable, candidate=candidate)
 
-    def _migrating(
-        self,
-        target: Deployment,
-        what: str,
-        *actions: Action,
-        until: datetime | None = None,
-        check_after: float | None = None,
-    ) -> Plan:
+    def _migrating(self, target: Deployment, what: str, *actions: Action, until: datetime | None = None) -> Plan:
         said = f"Revision {target.record.revision} {what}."
         kept = self._settle_stable(target)
-        return self._going(
-            Phase.MIGRATING,
-            "Migrating",
-            said,
-            *kept,
-            *actions,
-            candidate=target,
-            until=until,
-            check_after=check_after,
-        )
+        return self._going(Phase.MIGRATING, "Migrating", said, *kept, *actions, candidate=target, until=until)
 
 
 # --- rules without a world ----------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ class Roundup:
 
     async def look(self) -> None:
         """A namespace that can't be read, as one that is gone, keeps none of the others from being looked at."""
+        seen: dict[Key, str] = {}
         for namespace in self._namespaces or [""]:
             try:
                 found = await app_versions(self._kube, namespace)
@@ -45,8 +46,9 @@ class Roundup:
             for key, version in found.items():
                 if self._versions.get(key) != version:
                     self._queue.add(key)
-            self._versions |= found
+            seen |= found
             self.succeeded = True
+        self._versions = seen
 
 
 async def reconcile(kube: Kube, key: Key) -> float | None:

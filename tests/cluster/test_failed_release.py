@@ -39,7 +39,9 @@ def test_a_release_that_a_quota_refuses_says_so_and_goes_on_once_it_may(serving_
     quota = f"/api/v1/namespaces/{app.namespace}/resourcequotas"
     hard = {"count/deployments.apps": "1"}
     app.cluster.kube.request("POST", quota, {"metadata": {"name": "tight"}, "spec": {"hard": hard}})
-    app.wait_for("the quota is counted", lambda: (app.cluster.kube.get(f"{quota}/tight") or {})["status"].get("used"))
+    app.wait_for(
+        "the quota is counted", lambda: app.cluster.kube.request("GET", f"{quota}/tight")["status"].get("used")
+    )
     with app.traffic() as traffic:
         with traffic.during("a release that a quota refuses"):
             ended = app.upgrade(app={"config": {"NOTE": "more than the quota"}})

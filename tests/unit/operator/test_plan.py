@@ -23,6 +23,15 @@ NEW = "registry.test/api:2"
 REFUSED = "The contract migration c0001 is applied, and this release does not know it: it may use what was removed"
 
 
+def migrating(**changes: Any) -> World:
+    """The first release serves, and the Job of the next one has just been made."""
+    world = served(**changes)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    return world
+
+
 def test_a_release_begins_with_its_intent_written_down_before_the_first_step() -> None:
     world = World()
     decided = world.step()
@@ -100,10 +109,7 @@ def test_a_failed_migration_blocks_the_release_and_leaves_stable_untouched() -> 
 
 
 def test_failed_content_is_not_tried_again_until_told() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.finish_job(a_report("failed", error="no"), failed=True)
     world.settle()
     jobs = list(world.created_jobs)
@@ -135,10 +141,7 @@ def test_leaving_failed_content_and_coming_back_counts_as_told() -> None:
 
 
 def test_a_good_release_goes_on_top_of_a_failed_one() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.finish_job(a_report("failed", error="no"), failed=True)
     world.settle()
     world.want(image="registry.test/api:3")
@@ -206,10 +209,7 @@ def test_applying_stable_content_in_mid_release_is_an_abort() -> None:
 
 
 def test_a_superseding_release_waits_for_the_running_migration_and_then_runs_its_own() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.want(image="registry.test/api:3")
     world.step()
     decided = world.step()
@@ -222,10 +222,7 @@ def test_a_superseding_release_waits_for_the_running_migration_and_then_runs_its
 
 
 def test_a_superseded_job_that_never_started_is_stopped() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.start_pod(waiting_reason="ImagePullBackOff")
     world.want(image="registry.test/api:3")
     world.step()
@@ -238,10 +235,7 @@ def test_a_superseded_job_that_never_started_is_stopped() -> None:
 
 
 def test_a_superseded_job_that_gets_no_pod_is_stopped() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.pass_time(11)
     assert "gets no pod" in world.step().outcome.message
     world.want(image="registry.test/api:3")
@@ -251,10 +245,7 @@ def test_a_superseded_job_that_gets_no_pod_is_stopped() -> None:
 
 
 def test_a_superseded_job_whose_pod_is_about_to_run_goes_on() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.start_pod(waiting_reason="ContainerCreating")
     world.want(image="registry.test/api:3")
     world.step()
@@ -262,10 +253,7 @@ def test_a_superseded_job_whose_pod_is_about_to_run_goes_on() -> None:
 
 
 def test_an_image_that_cannot_be_pulled_fails_after_its_deadline_and_not_before() -> None:
-    world = served(image_pull_deadline=60)
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating(image_pull_deadline=60)
     said = 'Back-off pulling image "registry.test/api:2": not found'
     world.pass_time(3600)  # it waited for a node
     world.start_pod(created=START, scheduled=world.now, waiting_reason="ImagePullBackOff", waiting_message=said)
@@ -280,10 +268,7 @@ def test_an_image_that_cannot_be_pulled_fails_after_its_deadline_and_not_before(
 
 
 def test_pods_that_never_get_ready_fail_the_release_and_go_away_again() -> None:
-    world = served(progress_deadline=30)
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating(progress_deadline=30)
     world.finish_job(a_report())
     for _ in range(3):
         world.step()
@@ -326,10 +311,7 @@ def test_a_job_that_never_got_to_run_is_tried_again_and_then_fails_without_a_gue
 
 
 def test_no_job_begins_while_a_pod_of_a_vanished_one_may_still_migrate() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.start_pod()
     world.jobs.clear()
     assert "waits for the end of pod inventory-2-expand-1-x" in world.step().outcome.message
@@ -379,10 +361,7 @@ def test_paused_holds_a_new_release_and_says_so() -> None:
 
 def half_rolled_out(**changes: Any) -> World:
     """The candidate has one pod, which isn't ready; two of the stable release serve."""
-    world = served(**changes)
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating(**changes)
     world.finish_job(a_report("applied"))
     world.step()
     world.step()
@@ -483,10 +462,7 @@ def test_the_event_comes_after_the_write_that_it_tells_of() -> None:
 
 
 def test_the_stable_release_follows_the_count_while_the_next_one_migrates() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.want(replicas=5)
     assert world.step().outcome.phase is Phase.MIGRATING
     assert world.stable.replicas == 5
@@ -517,10 +493,7 @@ def test_pods_of_the_stable_release_that_are_unready_for_a_moment_are_kept() -> 
 
 
 def test_the_scale_can_change_in_mid_release_and_at_rest() -> None:
-    world = served()
-    world.want(image=NEW)
-    world.step()
-    world.step()
+    world = migrating()
     world.finish_job(a_report())
     world.step()
     world.step()

@@ -116,7 +116,7 @@ class World:
                     del self.jobs[job.name]
                 case ApplyService(release):
                     selector = {"inventory.dev/release": release} if release else {}
-                    self.service = Service(selector, owned=True, as_wanted=True)
+                    self.service = Service(selector, as_wanted=True)
                 case SetReplicas(replicas):
                     self.app = replace(self.app, replicas=replicas, replicas_unset=False)
                 case Emit():
