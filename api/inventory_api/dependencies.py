@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from inventory_api.problems import Problem, unavailable
 from inventory_api.resources import Resources
 from inventory_api.users import repository as users
-from inventory_api.users.models import User
+from inventory_api.users.models import Role
+from inventory_api.users.permissions import Principal
 
 _bearer = HTTPBearer(auto_error=False, description="The access token from `POST /api/v1/auth/token`")
 
@@ -48,7 +49,7 @@ async def _caller(
     resources: Shared,
     session: Session,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> User:
+) -> Principal:
     user_id = resources.tokens.user_id(credentials.credentials) if credentials else None
     user = await users.get(session, user_id) if user_id else None
     if user is None or not user.active:
@@ -59,7 +60,7 @@ async def _caller(
             {"WWW-Authenticate": "Bearer"},
         )
     request.state.user_id = user.id
-    return user
+    return Principal(user.id, Role(user.role))
 
 
-Caller = Annotated[User, Depends(_caller, scope="function")]
+Caller = Annotated[Principal, Depends(_caller, scope="function")]

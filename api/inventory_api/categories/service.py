@@ -7,11 +7,10 @@ from inventory_api.categories.models import Category
 from inventory_api.categories.schemas import CategoryCreate
 from inventory_api.pages import PageQuery
 from inventory_api.problems import conflict, not_found
-from inventory_api.users.models import User
-from inventory_api.users.permissions import Permission, demand
+from inventory_api.users.permissions import Permission, Principal, demand
 
 
-async def create(session: AsyncSession, caller: User, wanted: CategoryCreate) -> Category:
+async def create(session: AsyncSession, caller: Principal, wanted: CategoryCreate) -> Category:
     demand(caller, Permission.EDIT_CATALOGUE)
     category = await repository.add(session, wanted.name)
     if category is None:

@@ -7,11 +7,10 @@ from inventory_api.items import repository
 from inventory_api.items.models import Item
 from inventory_api.items.schemas import ItemCreate, ItemQuery
 from inventory_api.problems import conflict, not_found
-from inventory_api.users.models import User
-from inventory_api.users.permissions import Permission, demand
+from inventory_api.users.permissions import Permission, Principal, demand
 
 
-async def create(session: AsyncSession, caller: User, wanted: ItemCreate) -> Item:
+async def create(session: AsyncSession, caller: Principal, wanted: ItemCreate) -> Item:
     demand(caller, Permission.EDIT_CATALOGUE)
     if wanted.category_id is not None and await categories.get(session, wanted.category_id) is None:
         raise not_found("category")

@@ -10,12 +10,11 @@ from inventory_api.loans.models import Loan
 from inventory_api.loans.schemas import CheckOut, LoanQuery
 from inventory_api.problems import Problem, conflict, not_found
 from inventory_api.users import repository as users
-from inventory_api.users.models import User
-from inventory_api.users.permissions import Permission, demand, may
+from inventory_api.users.permissions import Permission, Principal, demand, may
 
 
-async def check_out(session: AsyncSession, caller: User, wanted: CheckOut) -> Loan:
-    borrower = await _borrower(session, caller, wanted.user_id)
+async def check_out(session: AsyncSession, caller: Principal, wanted: CheckOut) -> Loan:
+    borrower_id = await _borrower(session, caller, wanted.user_id)
     if wanted.due_at <= datetime.now(UTC):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "due-in-the-past", "A loan must be due in the future.")
     if not await items.take(session, wanted.item_id, wanted.quantity):
@@ -25,14 +24,14 @@ async def check_out(session: AsyncSession, caller: User, wanted: CheckOut) -> Lo
     return await repository.add(
         session,
         item_id=wanted.item_id,
-        user_id=borrower.id,
+        user_id=borrower_id,
         quantity=wanted.quantity,
         lent_by=caller.id,
         due_at=wanted.due_at,
     )
 
 
-async def take_back(session: AsyncSession, caller: User, loan_id: int) -> Loan:
+async def take_back(session: AsyncSession, caller: Principal, loan_id: int) -> Loan:
     """Closes a loan. Closing a closed one changes nothing and gives the same answer, so it may be sent again."""
     known = await get(session, caller, loan_id)
     if known.user_id != caller.id:
@@ -45,7 +44,7 @@ async def take_back(session: AsyncSession, caller: User, loan_id: int) -> Loan:
     return closed
 
 
-async def page(session: AsyncSession, caller: User, query: LoanQuery) -> Sequence[Loan]:
+async def page(session: AsyncSession, caller: Principal, query: LoanQuery) -> Sequence[Loan]:
     user_id = query.user_id
     if not may(caller, Permission.SEE_ALL_LOANS):
         if user_id not in (None, caller.id):
@@ -56,7 +55,7 @@ async def page(session: AsyncSession, caller: User, query: LoanQuery) -> Sequenc
     )
 
 
-async def get(session: AsyncSession, caller: User, loan_id: int) -> Loan:
+async def get(session: AsyncSession, caller: Principal, loan_id: int) -> Loan:
     loan = await repository.get(session, loan_id)
     # A loan that isn't the caller's business looks like one that isn't there.
     if loan is None or (loan.user_id != caller.id and not may(caller, Permission.SEE_ALL_LOANS)):
@@ -64,11 +63,11 @@ async def get(session: AsyncSession, caller: User, loan_id: int) -> Loan:
     return loan
 
 
-async def _borrower(session: AsyncSession, caller: User, user_id: int | None) -> User:
+async def _borrower(session: AsyncSession, caller: Principal, user_id: int | None) -> int:
     if user_id is None or user_id == caller.id:
-        return caller
+        return caller.id
     demand(caller, Permission.LEND_TO_OTHERS)
     borrower = await users.get(session, user_id)
     if borrower is None or not borrower.active:
         raise not_found("user")
-    return borrower
+    return borrower.id

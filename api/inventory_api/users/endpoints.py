@@ -23,8 +23,8 @@ async def list_users(query: Annotated[PageQuery, Query()], caller: Caller, sessi
 
 
 @router.get("/me", response_model=UserShown)
-async def get_me(caller: Caller) -> User:
-    return caller
+async def get_me(caller: Caller, session: Session) -> User:
+    return await service.get(session, caller, caller.id)
 
 
 @router.get("/{user_id}", response_model=UserShown)

@@ -8,13 +8,13 @@ from inventory_api.passwords import Passwords
 from inventory_api.problems import conflict, not_found
 from inventory_api.users import repository
 from inventory_api.users.models import Role, User
-from inventory_api.users.permissions import Permission, demand
+from inventory_api.users.permissions import Permission, Principal, demand
 from inventory_api.users.schemas import UserCreate
 
 log = structlog.get_logger()
 
 
-async def create(session: AsyncSession, passwords: Passwords, caller: User, wanted: UserCreate) -> User:
+async def create(session: AsyncSession, passwords: Passwords, caller: Principal, wanted: UserCreate) -> User:
     demand(caller, Permission.EDIT_USERS)
     return await register(session, passwords, wanted)
 
@@ -39,12 +39,12 @@ async def ensure_first_admin(session: AsyncSession, passwords: Passwords, email:
         log.info("first admin created", email=email)
 
 
-async def page(session: AsyncSession, caller: User, query: PageQuery) -> Sequence[User]:
+async def page(session: AsyncSession, caller: Principal, query: PageQuery) -> Sequence[User]:
     demand(caller, Permission.SEE_USERS)
     return await repository.after(session, query.after, query.limit + 1)
 
 
-async def get(session: AsyncSession, caller: User, user_id: int) -> User:
+async def get(session: AsyncSession, caller: Principal, user_id: int) -> User:
     if user_id != caller.id:
         demand(caller, Permission.SEE_USERS)
     user = await repository.get(session, user_id)
