@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     create_admin.add_argument("email")
     create_admin.set_defaults(command=_create_admin)
 
+    check_stock = commands.add_parser("check-stock", help="compare every figure of stock with the ledger")
+    check_stock.set_defaults(command=_check_stock)
+
     openapi = commands.add_parser("openapi", help="print the API's OpenAPI document")
     openapi.set_defaults(command=_openapi)
     return parser
@@ -89,6 +92,17 @@ def _create_admin(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return _refuse(error)
     return create_admin(settings, options.email, sys.stdin.readline().rstrip("\n"))
+
+
+def _check_stock(options: argparse.Namespace) -> int:
+    from inventory_api.ledger.command import check_stock
+    from inventory_api.settings import ServiceSettings, SettingsError, read_settings
+
+    try:
+        settings = read_settings(ServiceSettings)
+    except SettingsError as error:
+        return _refuse(error)
+    return check_stock(settings)
 
 
 def _openapi(options: argparse.Namespace) -> int:

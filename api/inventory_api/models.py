@@ -3,10 +3,26 @@
 from inventory_api.categories.models import Category
 from inventory_api.database import Base
 from inventory_api.idempotency.models import StoredResponse
-from inventory_api.items.models import Item
-from inventory_api.loans.models import Loan
+from inventory_api.items.models import Item, KitPart
+from inventory_api.ledger.models import StockEntry, StockLevel
+from inventory_api.loans.models import Loan, LoanUnit
+from inventory_api.locations.models import Location
+from inventory_api.units.models import Unit
 from inventory_api.users.models import User
 
 metadata = Base.metadata
 
-__all__ = ["Category", "Item", "Loan", "StoredResponse", "User", "metadata"]
+__all__ = [
+    "Category",
+    "Item",
+    "KitPart",
+    "Loan",
+    "LoanUnit",
+    "Location",
+    "StockEntry",
+    "StockLevel",
+    "StoredResponse",
+    "Unit",
+    "User",
+    "metadata",
+]

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -42,3 +42,18 @@ async def take(session: AsyncSession, item_id: int, quantity: int) -> bool:
 
 async def put_back(session: AsyncSession, item_id: int, quantity: int) -> None:
     await session.execute(update(Item).where(Item.id == item_id).values(on_loan=Item.on_loan - quantity))
+
+
+async def lock(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
+    """The items there are, by id, which nobody else changes until the transaction ends.
+
+    In the order of their ids: whoever takes several waits for nobody who waits for them.
+    """
+    statement = (
+        select(Item)
+        .where(Item.id.in_(sorted(set(item_ids))))
+        .order_by(Item.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return {item.id: item for item in await session.scalars(statement)}

@@ -10,10 +10,12 @@ from pathlib import Path
 from inventory_api.migrations.history import ALEMBIC_TABLES
 
 # Rules of taste; what holds here anyway: the command opens the transaction and sets the timeouts, numbers are bounded
-# in the API, and one table is Alembic's own; and two that don't see that the table is new, which ours below do.
+# in the API, and one table is Alembic's own; and three that don't see that the table is new or take no reason, which
+# ours below do.
 _NOT_OURS = (
     "adding-not-nullable-field",
     "adding-required-field",
+    "ban-drop-constraint",
     "prefer-bigint-over-int",
     "prefer-bigint-over-smallint",
     "prefer-robust-stmts",
@@ -45,6 +47,7 @@ _MAY_HARM = {
     rf"{_ALTER} .*\b(UNIQUE|PRIMARY KEY|EXCLUDE)\b": "refuses rows that running code may write",
     rf"^CREATE UNIQUE INDEX\b.* ON {_TABLE}": "refuses rows that running code may write",
     rf"{_ALTER} .*\bSET NOT NULL\b": "tightens a column",
+    rf"{_ALTER} DROP CONSTRAINT\b": "gives up what running code may rely on",
     rf"{_ALTER} ADD (?!.*\b(DEFAULT|GENERATED)\b).*\bNOT NULL\b": "demands a value that running code doesn't write",
     rf"{_ALTER} (ENABLE|DISABLE|FORCE)\b": "switches row security or a trigger",
     rf"^CREATE POLICY \w+ ON {_TABLE}": "hides rows from running code",

@@ -62,6 +62,7 @@ MAY_HARM = [
     "ALTER TABLE {} ADD COLUMN price numeric(10, 2) NOT NULL;",
     "ALTER TABLE {} ADD COLUMN price int NOT NULL, ADD COLUMN shelf text DEFAULT '';",
     "ALTER TABLE {} ADD CONSTRAINT named NOT NULL name NOT VALID;",
+    "ALTER TABLE {} DROP CONSTRAINT named;",
     "ALTER TABLE {} ENABLE ROW LEVEL SECURITY;",
     "ALTER TABLE {} DISABLE TRIGGER ALL;",
     "CREATE POLICY own ON {} USING (name = current_user);",

@@ -1,0 +1,123 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
+
+_DIFFERENCES = text(
+    """
+    WITH sums AS (
+        SELECT item_id, location_id, sum(on_hand) AS on_hand, sum(on_loan) AS on_loan, sum(reserved) AS reserved
+        FROM stock_entries GROUP BY item_id, location_id
+    ), levels AS (
+        SELECT item_id, location_id, on_hand, on_loan, reserved FROM stock_levels
+    )
+    SELECT item_id, location_id, 'level ' || coalesce(
+        format('on hand %s, on loan %s, reserved %s', levels.on_hand, levels.on_loan, levels.reserved), 'missing'
+    ) || '; ledger ' || coalesce(
+        format('on hand %s, on loan %s, reserved %s', sums.on_hand, sums.on_loan, sums.reserved), 'empty'
+    )
+    FROM sums FULL JOIN levels USING (item_id, location_id)
+    WHERE (sums.on_hand, sums.on_loan, sums.reserved) IS DISTINCT FROM (levels.on_hand, levels.on_loan, levels.reserved)
+    UNION ALL
+    SELECT items.id, NULL, format(
+        'item owned %s, on loan %s, reserved %s; ledger owned %s, on loan %s, reserved %s', items.quantity,
+        items.on_loan, items.reserved, coalesce(sums.quantity, 0), coalesce(sums.on_loan, 0), coalesce(sums.reserved, 0)
+    )
+    FROM items LEFT JOIN (
+        SELECT item_id, sum(on_hand + on_loan) AS quantity, sum(on_loan) AS on_loan, sum(reserved) AS reserved
+        FROM sums GROUP BY item_id
+    ) AS sums ON sums.item_id = items.id
+    WHERE (items.quantity, items.on_loan, items.reserved)
+        IS DISTINCT FROM (coalesce(sums.quantity, 0), coalesce(sums.on_loan, 0), coalesce(sums.reserved, 0))
+    UNION ALL
+    SELECT items.id, NULL, format('%s on loan, but open loans of %s', items.on_loan, coalesce(open.out, 0))
+    FROM items LEFT JOIN (
+        SELECT item_id, sum(quantity - returned - lost) AS out FROM loans
+        WHERE returned_at IS NULL GROUP BY item_id
+    ) AS open ON open.item_id = items.id
+    WHERE items.tracking <> 'kit' AND items.on_loan <> coalesce(open.out, 0)
+    UNION ALL
+    SELECT items.id, NULL, format(
+        '%s owned and %s on loan, but %s units of which %s on loan', items.quantity, items.on_loan,
+        coalesce(pieces.owned, 0), coalesce(pieces.lent, 0)
+    )
+    FROM items LEFT JOIN (
+        SELECT item_id, count(*) FILTER (WHERE state NOT IN ('retired', 'lost')) AS owned, count(loan_id) AS lent
+        FROM units GROUP BY item_id
+    ) AS pieces ON pieces.item_id = items.id
+    WHERE items.tracking = 'units'
+        AND (items.quantity, items.on_loan) IS DISTINCT FROM (coalesce(pieces.owned, 0), coalesce(pieces.lent, 0))
+    ORDER BY 1, 2
+    """
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What changes at a location, as differences."""
+
+    item_id: int
+    location_id: int
+    kind: EntryKind
+    on_hand: int = 0
+    on_loan: int = 0
+    reserved: int = 0
+    unit_id: int | None = None
+    loan_id: int | None = None
+    actor_id: int | None = None
+    reason: str = ""
+
+
+async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[StockEntry]:
+    """The entries, in the order given. Raises IntegrityError where a level would fall below zero."""
+    statement = insert(StockEntry).returning(StockEntry, sort_by_parameter_order=True)
+    return (await session.scalars(statement, [asdict(entry) for entry in entries])).all()
+
+
+async def levels(session: AsyncSession, item_id: int) -> Sequence[StockLevel]:
+    """What there is of an item, location by location."""
+    statement = select(StockLevel).where(StockLevel.item_id == item_id).order_by(StockLevel.location_id)
+    return (await session.scalars(statement)).all()
+
+
+async def level(session: AsyncSession, item_id: int, location_id: int) -> StockLevel | None:
+    return await session.get(StockLevel, (item_id, location_id), populate_existing=True)
+
+
+async def fullest(session: AsyncSession, item_id: int) -> StockLevel | None:
+    """The level with the most that is available; None where nothing was ever entered."""
+    statement = (
+        select(StockLevel)
+        .where(StockLevel.item_id == item_id)
+        .order_by((StockLevel.on_hand - StockLevel.reserved).desc(), StockLevel.location_id)
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def entries_before(
+    session: AsyncSession, before: int | None, limit: int, filters: Mapping[str, Any]
+) -> Sequence[StockEntry]:
+    """The newest first. `filters` has the wanted values of columns."""
+    statement = select(StockEntry).order_by(StockEntry.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(StockEntry.id < before)
+    for column, value in filters.items():
+        statement = statement.where(getattr(StockEntry, column) == value)
+    return (await session.scalars(statement)).all()
+
+
+async def differences(session: AsyncSession) -> Sequence[tuple[int, int | None, str]]:
+    """Where a figure isn't what the ledger's entries add up to: item, location, and what differs. None, ever."""
+    return [(row[0], row[1], row[2]) for row in await session.execute(_DIFFERENCES)]
+
+
+async def is_moved(session: AsyncSession, **where: int) -> bool:
+    """Whether there is an entry with these values, as in `item_id=1`."""
+    statement = select(func.count()).select_from(select(StockEntry.id).filter_by(**where).limit(1).subquery())
+    return bool(await session.scalar(statement))

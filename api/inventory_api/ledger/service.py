@@ -1,0 +1,27 @@
+from collections.abc import Sequence
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inventory_api.ledger import repository
+from inventory_api.ledger.models import StockEntry
+from inventory_api.ledger.repository import Entry
+from inventory_api.problems import conflict
+
+_CHECK_VIOLATION = "23514"
+
+
+async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[StockEntry]:
+    """Adds the entries; the database changes the levels with them.
+
+    Whoever enters more than one holds the items' locks first (`items.repository.lock`), in the order of their ids:
+    else two who enter the same in different orders would wait for each other.
+
+    Raises a 409 Problem where less is there than an entry takes. The transaction can then only be undone.
+    """
+    try:
+        return await repository.enter(session, entries)
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != _CHECK_VIOLATION:
+            raise
+        raise conflict("out-of-stock", "Fewer than that are available.") from error
