@@ -29,8 +29,10 @@ from inventory_api.problems import ProblemDocument, handle_problems
 from inventory_api.readiness import Readiness
 from inventory_api.resources import Resources
 from inventory_api.settings import ServiceSettings
+from inventory_api.stock.endpoints import router as stock
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
+from inventory_api.units.endpoints import router as units
 from inventory_api.users import service as users_service
 from inventory_api.users.endpoints import router as users
 
@@ -130,7 +132,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    for domain in (auth, users, categories, items, loans):
+    for domain in (auth, users, categories, items, units, stock, loans):
         router.include_router(domain)
     return router
 

@@ -37,6 +37,9 @@ def _within_the_calendar(value: datetime) -> datetime:
 Text = Annotated[str, AfterValidator(_without_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Sku = Annotated[Text, Field(min_length=1, max_length=64)]
+Serial = Annotated[Text, Field(min_length=1, max_length=100)]
+Barcode = Annotated[Text, Field(min_length=1, max_length=100)]
+Note = Annotated[Text, Field(max_length=500)]
 Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower)]
 PASSWORD_LENGTH = Field(min_length=8, max_length=128)
 NewPassword = Annotated[Text, PASSWORD_LENGTH]
@@ -45,6 +48,7 @@ Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 QueryId = Annotated[int, Field(ge=1, le=MAX_ID)]
 PathId = QueryId
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+Difference = Annotated[int, Field(strict=True, ge=-MAX_QUANTITY, le=MAX_QUANTITY)]
 Stock = Annotated[int, Field(strict=True, ge=0, le=MAX_QUANTITY)]
 Moment = Annotated[AwareDatetime, AfterValidator(_within_the_calendar)]
 Shown = Annotated[datetime, PlainSerializer(_utc)]

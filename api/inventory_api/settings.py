@@ -50,6 +50,9 @@ class ServiceSettings(BaseSettings):
     version: str = Field(default_factory=installed_version)
     log_level: LogLevel = "INFO"
     access_token_seconds: int = Field(default=3600, ge=60, le=86_400)
+    # No limit unless there is one.
+    loan_max_days: int | None = Field(default=None, ge=1, le=36_500)
+    loan_max_renewals: int = Field(default=2, ge=0, le=1000)
     # Connections of one pod. Requests of one process share a core, so a few connections keep the database busy;
     # all pods together must stay below the server's max_connections.
     database_pool_size: int = Field(default=8, ge=1, le=100)

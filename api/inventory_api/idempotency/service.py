@@ -58,6 +58,18 @@ async def answer_once(
     return Answer(stored.status, stored.body, replayed=True)
 
 
+async def answer_with(
+    session: AsyncSession,
+    user_id: int,
+    operation: str,
+    key: str | None,
+    request: BaseModel,
+    work: Callable[[], Awaitable[Answer]],
+) -> Answer:
+    """The same where the key may be left out: without one, `work` is done each time."""
+    return await work() if key is None else await answer_once(session, user_id, operation, key, request, work)
+
+
 def _fingerprint(request: BaseModel) -> bytes:
     """The same for a request that is sent again, whichever release it meets.
 

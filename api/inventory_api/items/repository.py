@@ -1,10 +1,10 @@
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from inventory_api.items.models import Item
+from inventory_api.items.models import Item, KitPart, Tracking
 
 
 async def get(session: AsyncSession, item_id: int) -> Item | None:
@@ -18,30 +18,17 @@ async def after(session: AsyncSession, identifier: int, limit: int, category_id:
     return (await session.scalars(statement)).all()
 
 
-async def add(session: AsyncSession, *, name: str, sku: str, quantity: int, category_id: int | None) -> Item | None:
-    """The new item, or None if the SKU is taken."""
+async def add(
+    session: AsyncSession, *, name: str, sku: str, category_id: int | None, tracking: Tracking
+) -> Item | None:
+    """The new item, of which nothing is there yet, or None if the SKU is taken."""
     statement = (
         insert(Item)
-        .values(name=name, sku=sku, quantity=quantity, category_id=category_id)
+        .values(name=name, sku=sku, quantity=0, category_id=category_id, tracking=tracking)
         .on_conflict_do_nothing(index_elements=[Item.sku])
         .returning(Item)
     )
     return (await session.scalars(statement)).one_or_none()
-
-
-async def take(session: AsyncSession, item_id: int, quantity: int) -> bool:
-    """Takes so many from the shelf if so many are there; the row's lock puts concurrent callers in line."""
-    statement = (
-        update(Item)
-        .where(Item.id == item_id, Item.quantity - Item.on_loan >= quantity)
-        .values(on_loan=Item.on_loan + quantity)
-        .returning(Item.id)
-    )
-    return await session.scalar(statement) is not None
-
-
-async def put_back(session: AsyncSession, item_id: int, quantity: int) -> None:
-    await session.execute(update(Item).where(Item.id == item_id).values(on_loan=Item.on_loan - quantity))
 
 
 async def lock(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
@@ -57,3 +44,8 @@ async def lock(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item
         .execution_options(populate_existing=True)
     )
     return {item.id: item for item in await session.scalars(statement)}
+
+
+async def parts(session: AsyncSession, kit_id: int) -> Sequence[KitPart]:
+    """What belongs into a kit, in the order of the items' ids."""
+    return (await session.scalars(select(KitPart).where(KitPart.kit_id == kit_id).order_by(KitPart.item_id))).all()

@@ -1,4 +1,5 @@
 from inventory_api.fields import Id, Input, Name, Output, QueryId, Shown, Sku, Stock
+from inventory_api.items.models import Tracking
 from inventory_api.pages import PageQuery
 
 
@@ -7,6 +8,7 @@ class ItemCreate(Input):
     sku: Sku
     quantity: Stock
     category_id: Id | None = None
+    tracking: Tracking = Tracking.QUANTITY
 
 
 class ItemQuery(PageQuery):

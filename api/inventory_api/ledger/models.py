@@ -59,10 +59,11 @@ class StockLevel(Base):
         CheckConstraint("on_hand >= 0", name="on_hand"),
         CheckConstraint("on_loan >= 0", name="on_loan"),
         CheckConstraint("reserved between 0 and on_hand", name="reserved"),
+        Index("stock_levels_location_id_item_id_idx", "location_id", "item_id"),
     )
 
     item_id: Mapped[int] = mapped_column(ForeignKey("items.id"), primary_key=True)
-    location_id: Mapped[int] = mapped_column(ForeignKey("locations.id"), primary_key=True, index=True)
+    location_id: Mapped[int] = mapped_column(ForeignKey("locations.id"), primary_key=True)
     on_hand: Mapped[int] = mapped_column(Integer)
     on_loan: Mapped[int] = mapped_column(Integer)
     reserved: Mapped[int] = mapped_column(Integer)

@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
@@ -54,6 +54,7 @@ _DIFFERENCES = text(
     ORDER BY 1, 2
     """
 )
+_ANYTHING = or_(StockLevel.on_hand > 0, StockLevel.on_loan > 0)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[Sto
 
 
 async def levels(session: AsyncSession, item_id: int) -> Sequence[StockLevel]:
-    """What there is of an item, location by location."""
-    statement = select(StockLevel).where(StockLevel.item_id == item_id).order_by(StockLevel.location_id)
+    """Where there is anything of an item, or was lent from, in the order of the locations' ids."""
+    statement = select(StockLevel).where(StockLevel.item_id == item_id, _ANYTHING).order_by(StockLevel.location_id)
     return (await session.scalars(statement)).all()
 
 
@@ -121,3 +122,14 @@ async def is_moved(session: AsyncSession, **where: int) -> bool:
     """Whether there is an entry with these values, as in `item_id=1`."""
     statement = select(func.count()).select_from(select(StockEntry.id).filter_by(**where).limit(1).subquery())
     return bool(await session.scalar(statement))
+
+
+async def levels_at(session: AsyncSession, location_id: int, after_item: int, limit: int) -> Sequence[StockLevel]:
+    """What a location has or has lent, in the order of the items' ids."""
+    statement = (
+        select(StockLevel)
+        .where(StockLevel.location_id == location_id, StockLevel.item_id > after_item, _ANYTHING)
+        .order_by(StockLevel.item_id)
+        .limit(limit)
+    )
+    return (await session.scalars(statement)).all()

@@ -1,8 +1,8 @@
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, ForeignKey, Identity, Index, Integer, Text, func
 from sqlalchemy import text as sql
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from inventory_api.database import Base
 
@@ -35,9 +35,15 @@ class Loan(Base):
     kit_loan_id: Mapped[int | None] = mapped_column(BigInteger)
     note: Mapped[str] = mapped_column(Text, server_default="")
 
+    units: Mapped[list["LoanUnit"]] = relationship(order_by="LoanUnit.unit_id", lazy="raise", viewonly=True)
+
     @property
     def outstanding(self) -> int:
         return 0 if self.returned_at else self.quantity - self.returned - self.lost
+
+    @property
+    def overdue(self) -> bool:
+        return self.returned_at is None and self.due_at < datetime.now(UTC)
 
 
 class LoanUnit(Base):

@@ -1,9 +1,11 @@
-from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
-from inventory_api.fields import Id, Input, Moment, Output, Quantity, QueryId, Shown
+from inventory_api.fields import Id, Input, Moment, Note, Output, Quantity, QueryId, Shown
 from inventory_api.pages import PageQuery
+
+UnitIds = Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
 class CheckOut(Input):
@@ -11,12 +13,45 @@ class CheckOut(Input):
     user_id: Id | None = Field(default=None, description="who borrows; the caller if left out")
     quantity: Quantity
     due_at: Moment
+    location_id: Id | None = Field(default=None, description="from where; from where most is available if left out")
+    unit_ids: UnitIds | None = Field(default=None, description="which units; any that are on the shelf if left out")
+    note: Note = ""
+
+
+class Return(Input):
+    """All that is still out if nothing is given."""
+
+    quantity: Quantity | None = None
+    unit_ids: UnitIds | None = None
+    location_id: Id | None = Field(default=None, description="to where; to where it came from if left out")
+    condition: Note = ""
+
+
+class Loss(Input):
+    """All that is still out if neither quantity nor units are given."""
+
+    quantity: Quantity | None = None
+    unit_ids: UnitIds | None = None
+    reason: Note = ""
+
+
+class Renewal(Input):
+    due_at: Moment
 
 
 class LoanQuery(PageQuery):
     item_id: QueryId | None = None
     user_id: QueryId | None = None
+    kit_loan_id: QueryId | None = Field(default=None, description="the loans of a kit's parts")
     open: bool | None = Field(default=None, description="true: not yet returned; false: returned")
+    overdue: bool | None = Field(default=None, description="true: not yet returned though it was due")
+
+
+class LoanUnitShown(Output):
+    unit_id: int
+    returned_at: Shown | None
+    lost: bool
+    condition: str
 
 
 class LoanShown(Output):
@@ -27,4 +62,13 @@ class LoanShown(Output):
     lent_by: int
     lent_at: Shown
     due_at: Shown
-    returned_at: datetime | None
+    returned_at: Shown | None
+    outstanding: int
+    returned: int
+    lost: int
+    overdue: bool
+    renewals: int
+    location_id: int | None
+    kit_loan_id: int | None
+    note: str
+    units: list[LoanUnitShown]

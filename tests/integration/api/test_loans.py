@@ -73,15 +73,15 @@ async def test_a_check_out_that_is_sent_again_is_done_once(admin: Api) -> None:
     assert await admin.available(item["id"]) == 4
 
 
-class CheckOutWithANote(CheckOut):
-    note: str | None = None
+class CheckOutThatTakesMore(CheckOut):
+    remark: str | None = None
 
 
 class CheckOutWithAnotherDefault(CheckOut):
     user_id: int | None = 1
 
 
-@pytest.mark.parametrize("later", [CheckOutWithANote, CheckOutWithAnotherDefault])
+@pytest.mark.parametrize("later", [CheckOutThatTakesMore, CheckOutWithAnotherDefault])
 async def test_a_check_out_that_is_sent_again_is_known_to_a_release_that_takes_more(
     app: FastAPI, admin: Api, later: type[CheckOut]
 ) -> None:
@@ -279,3 +279,98 @@ async def test_open_and_returned_loans_can_be_listed_apart(admin: Api) -> None:
 
 async def waits_for_a_lock(postgres: Postgres) -> bool:
     return bool(postgres.execute("SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+
+async def test_a_part_comes_back_and_the_rest_later(admin: Api) -> None:
+    item = (await admin.item(5))["id"]
+    loan = created(await admin.check_out(item, quantity=4))
+    path = f"/api/v1/loans/{loan['id']}/return"
+
+    part = await admin.post(path, {"quantity": 3}, Idempotency_Key="part")
+    again = await admin.post(path, {"quantity": 3}, Idempotency_Key="part")
+
+    assert part.json() == again.json()
+    assert (part.json()["outstanding"], part.json()["returned_at"]) == (1, None)
+    assert await admin.available(item) == 4
+    assert (await admin.post(path, {"quantity": 2}, Idempotency_Key="more")).status_code == 409
+    assert (await admin.post(path)).json()["outstanding"] == 0
+    assert await admin.available(item) == 5
+
+
+async def test_a_part_without_a_key_is_refused_because_it_might_be_counted_twice(admin: Api) -> None:
+    loan = created(await admin.check_out((await admin.item(2))["id"], quantity=2))
+
+    answer = await admin.post(f"/api/v1/loans/{loan['id']}/return", {"quantity": 1})
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:inventory:problem:idempotency-key-needed")
+
+
+async def test_what_is_lost_is_owned_no_more(admin: Api, member: Api) -> None:
+    item = (await admin.item(3))["id"]
+    loan = created(await admin.check_out(item, quantity=2))
+    path = f"/api/v1/loans/{loan['id']}/lost"
+
+    assert (await member.post(path)).status_code == 403
+    one = (await admin.post(path, {"quantity": 1, "reason": "stolen"}, Idempotency_Key="one")).json()
+    assert (one["lost"], one["outstanding"]) == (1, 1)
+    rest = (await admin.post(f"/api/v1/loans/{loan['id']}/return")).json()
+
+    assert (rest["lost"], rest["returned"], rest["outstanding"]) == (1, 1, 0)
+    assert (await admin.get(f"/api/v1/items/{item}")).json()["quantity"] == 2
+
+
+async def test_a_borrower_renews_as_often_as_the_policy_allows_and_staff_go_on(admin: Api, member: Api) -> None:
+    loan = created(await member.check_out((await admin.item(1))["id"]))
+
+    async def renew(api: Api, day: int) -> int:
+        due = f"2090-01-{day:02}T12:00:00Z"
+        return (await api.post(f"/api/v1/loans/{loan['id']}/renew", {"due_at": due})).status_code
+
+    assert [await renew(member, day) for day in (1, 1, 2)] == [200, 200, 200]
+    assert await renew(member, 3) == 409
+    assert await renew(admin, 4) == 200
+    assert (await member.get(f"/api/v1/loans/{loan['id']}")).json()["renewals"] == 3
+
+
+async def test_a_loan_that_is_over_is_not_renewed(admin: Api) -> None:
+    loan = created(await admin.check_out((await admin.item(1))["id"]))
+    await admin.post(f"/api/v1/loans/{loan['id']}/return")
+
+    answer = await admin.post(f"/api/v1/loans/{loan['id']}/renew", {"due_at": tomorrow()})
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:inventory:problem:returned")
+
+
+async def test_overdue_loans_are_listed(admin: Api, postgres: Postgres, database: str) -> None:
+    item = await admin.item(3)
+    late, early, back = [created(await admin.check_out(item["id"]))["id"] for _ in range(3)]
+    await admin.post(f"/api/v1/loans/{back}/return")
+    postgres.execute(
+        "UPDATE loans SET due_at = now() - interval '1 day' WHERE id = ANY(%s)", [late, back], database=database
+    )
+
+    async def listed(overdue: bool) -> list[int]:
+        return [loan["id"] for loan in (await admin.get(f"/api/v1/loans?overdue={overdue}")).json()["items"]]
+
+    assert (await listed(True), await listed(False)) == ([late], [early, back])
+    assert (await admin.get(f"/api/v1/loans/{late}")).json()["overdue"] is True
+
+
+async def test_what_is_lent_comes_from_where_most_is_and_goes_back_there_or_elsewhere(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    item = (await admin.item(1))["id"]
+    shelf = postgres.execute("INSERT INTO locations (name) VALUES ('Shelf') RETURNING id", database=database)[0][0]
+    body = {"item_id": item, "quantity": 3, "location_id": shelf}
+    created(await admin.post("/api/v1/stock/receive", body, Idempotency_Key="r"))
+
+    async def on_hand() -> dict[int, int]:
+        levels = (await admin.get(f"/api/v1/items/{item}/stock")).json()["levels"]
+        return {level["location_id"]: level["on_hand"] for level in levels}
+
+    loan = created(await admin.check_out(item, quantity=2))
+    assert (loan["location_id"], await on_hand()) == (shelf, {1: 1, shelf: 1})
+    await admin.post(f"/api/v1/loans/{loan['id']}/return", {"quantity": 1, "location_id": 1}, Idempotency_Key="1")
+    assert await on_hand() == {1: 2, shelf: 1}
+    await admin.post(f"/api/v1/loans/{loan['id']}/return")
+    assert await on_hand() == {1: 2, shelf: 2}

@@ -212,7 +212,7 @@ def upgrade() -> None:
         ) WITH (fillfactor = 80)
         """
     )
-    op.execute("CREATE INDEX stock_levels_location_id_idx ON stock_levels (location_id)")
+    op.execute("CREATE INDEX stock_levels_location_id_item_id_idx ON stock_levels (location_id, item_id)")
     for function in _FUNCTIONS:
         op.execute(function)
     # From here on, running code waits with its writes until the end of this migration, and is bridged after it.
