@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inventory_api.migrations.revisions import read_image
+
 from tests.cluster.kube import Kube
 from tests.cluster.local import images, state
 
@@ -16,6 +18,8 @@ CHART = CHECKOUT / "chart"
 CRD = CHECKOUT / "manifests" / "crd.yaml"
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/inventoryapps.inventory.dev"
 RELEASES = CHECKOUT / "tests" / "cluster" / "releases"
+EXPANDS = read_image(CHECKOUT / "api" / "inventory_api" / "migrations").schema.expand
+"""The expand migrations of this checkout."""
 PROGRAM_SECONDS = 600
 
 # Each release is a folder of files laid over the release before it; "" is the image of this checkout.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.cluster import CHECKOUT, OVERLAYS, Cluster
+from tests.cluster.cluster import CHECKOUT, EXPANDS, OVERLAYS, Cluster
 from tests.cluster.installation import Installation
 from tests.cluster.installations import Installations
 from tests.cluster.local import state
@@ -47,13 +47,13 @@ def serving_app(installations: Installations) -> Installation:
 @pytest.fixture
 def app_at_base(installations: Installations) -> Installation:
     """An app that serves this checkout's release, on a database that has seen no other."""
-    return installations.serving(lambda app: expanded(app) == "0001")
+    return installations.serving(lambda app: app.expanded() == EXPANDS)
 
 
 @pytest.fixture
 def app_at_v2(installations: Installations) -> Installation:
     """An app that serves v2, on a database that has seen nothing newer."""
-    found = installations.serving(lambda app: expanded(app) in ("0001", "0001 0002"))
+    found = installations.serving(lambda app: app.expanded() in (EXPANDS, (*EXPANDS, "9001")))
     if found.app["spec"]["image"] != found.cluster.image("v2"):
         found.release("v2")
         found.wait_until_at_rest()
@@ -76,11 +76,6 @@ def chance() -> random.Random:
     seed = os.environ.get("INVENTORY_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
     print(f"INVENTORY_TEST_SEED={seed}")
     return random.Random(seed)
-
-
-def expanded(app: Installation) -> str:
-    """The expand migrations that the app's database has seen."""
-    return str(app.status.get("schema", {}).get("expand"))
 
 
 def _local(verb: str) -> None:

@@ -199,6 +199,10 @@ class Installation:
         ended = self.run_helm("status", NAME, "--namespace", self.namespace, "--output", "json")
         return int(json.loads(ended.output)["version"])
 
+    def expanded(self) -> tuple[str, ...]:
+        """The expand migrations that the database has, by the status."""
+        return tuple(self.status.get("schema", {}).get("expand", "").split())
+
     def applied(self, revision: str) -> list[str]:
         """`up` or `down` of each time that the database has seen this migration."""
         return self.query("SELECT direction FROM schema_history WHERE revision = %s ORDER BY id", revision)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.cluster import CHART, CHECKOUT, CRD, CRD_PATH, Cluster
+from tests.cluster.cluster import CHART, CHECKOUT, CRD, CRD_PATH, RELEASES, Cluster
 from tests.cluster.installation import NAME, Installation, image_values
 from tests.cluster.installations import Installations
 
@@ -35,6 +35,7 @@ def next_chart(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
     package = tmp_path / "next-crd" / "inventory_operator"
     package.mkdir(parents=True)
     (package / "crd.yaml").write_text(yaml.safe_dump(crd))
+    shutil.copy(RELEASES / "lay_over.py", tmp_path)
     yield chart
     words = ("--server-side", "--force-conflicts", "--field-manager=inventory-operator")
     cluster.kubectl("apply", *words, "--filename", str(CRD))

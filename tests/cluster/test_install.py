@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.cluster.cluster import PROGRAM_SECONDS
+from tests.cluster.cluster import EXPANDS, PROGRAM_SECONDS
 from tests.cluster.installation import NAME, OPERATOR_PODS, SERVICE_PODS, Installation
 from tests.cluster.installations import Installations
 from tests.cluster.waiting import wait_for
@@ -26,7 +26,7 @@ def test_helm_install_leads_to_a_first_200(installations: Installations) -> None
     assert helm.returncode == 0, output + errors
     assert seconds < 120
     status = app.installed()
-    assert (status["stableRevision"], status["schema"]["expand"]) == (1, "0001")
+    assert (status["stableRevision"], app.expanded()) == (1, EXPANDS)
     with app.traffic() as traffic, traffic.during("the first seconds"):
         app.wait_for("a hundred answers", lambda: len(traffic.answers) > 100)
 

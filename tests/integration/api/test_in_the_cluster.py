@@ -7,10 +7,11 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
-from inventory_api.migrations.rule import ImageSchema
+from inventory_api.migrations.revisions import read_image
 
 from tests.integration.api.overlays import Overlay
 from tests.integration.api.relay import SOCKET
@@ -30,7 +31,8 @@ from tests.integration.api.services import (
 from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
 from tests.integration.stores import SERVICE, Postgres, running_postgres
 
-KNOWS_MORE = ImageSchema(("0001", "0002"), ())
+CHECKOUT = read_image().schema
+KNOWS_MORE = replace(CHECKOUT, expand=(*CHECKOUT.expand, "9001"))
 
 
 @pytest.fixture
@@ -75,9 +77,9 @@ async def test_metrics_count_requests_by_the_whole_route_template(admin: Api) ->
 async def test_a_release_is_unready_until_its_expand_migrations_are_applied(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", "op.execute('CREATE TABLE more ()')").image()
+    image = overlay.expand("9001", "op.execute('CREATE TABLE more ()')").image()
     async with running(settings_for(postgres.url(database, SERVICE)), KNOWS_MORE) as app, client_of(app) as api:
-        await unready_because_of(api, "0002")
+        await unready_because_of(api, "9001")
         alive = await api.get("/livez")
         early = await api.get("/api/v1/items")
         postgres.expand(database, image)
@@ -89,16 +91,16 @@ async def test_a_release_is_unready_until_its_expand_migrations_are_applied(
 async def test_a_release_is_unready_on_a_contract_that_it_does_not_know(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    postgres.contract(database, overlay.contract("c0001", None, "0001", "pass").image())
+    postgres.contract(database, overlay.contract("c9001", "0001", "pass").image())
 
     async with running(settings_for(postgres.url(database, SERVICE))) as app, client_of(app) as api:
-        await unready_because_of(api, "c0001")
+        await unready_because_of(api, "c9001")
 
 
 async def test_an_old_release_runs_on_a_schema_with_more_expand_migrations(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    postgres.expand(database, overlay.expand("0002", "0001", "op.execute('CREATE TABLE more ()')").image())
+    postgres.expand(database, overlay.expand("9001", "op.execute('CREATE TABLE more ()')").image())
 
     async with running(settings_for(postgres.url(database, SERVICE))) as app, client_of(app) as api:
         await ready(api)

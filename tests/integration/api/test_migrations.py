@@ -29,6 +29,8 @@ from tests.integration.api.overlays import Overlay
 from tests.integration.conditions import PATIENCE_SECONDS, eventually
 from tests.integration.stores import OWNER, SERVICE, Postgres
 
+CHECKOUT = read_image()
+EXPANDS, CONTRACTS = CHECKOUT.schema.expand, CHECKOUT.schema.contract
 ADD_COLUMN = "op.execute('ALTER TABLE items ADD COLUMN shelf text')"
 DROP_COLUMN = "op.execute('ALTER TABLE items DROP COLUMN shelf')"
 WAIT_FOR_LOCK = f"op.execute('SELECT pg_advisory_xact_lock(1)'); {ADD_COLUMN}"
@@ -42,8 +44,8 @@ SESSION_SETTINGS = "CREATE TABLE session_settings AS SELECT name, reset_val FROM
 def test_an_empty_database_gets_the_whole_schema(postgres: Postgres, empty_database: str) -> None:
     result = postgres.expand(empty_database)
 
-    assert (result.outcome, result.exit_code, result.applied) == ("applied", 0, ("0001",))
-    assert result.schema.expand == read_image().schema.expand
+    assert (result.outcome, result.exit_code, result.applied) == ("applied", 0, (*EXPANDS, *CONTRACTS))
+    assert result.schema.expand == EXPANDS
     assert {"users", "items", "loans"} < postgres.tables(empty_database)
 
 
@@ -76,75 +78,78 @@ def test_each_migration_leaves_a_record_of_itself(postgres: Postgres, empty_data
     postgres.expand(empty_database, release="abc123")
 
     rows = postgres.execute(
-        "SELECT revision, history, direction, checksum, release, seconds > 0 FROM schema_history",
+        "SELECT revision, history, direction, checksum, release, seconds > 0 FROM schema_history ORDER BY id",
         database=empty_database,
     )
 
-    assert rows == [("0001", "expand", "up", read_image().expand[0].checksum, "abc123", True)]
+    assert rows == [
+        (revision.identifier, revision.history, "up", revision.checksum, "abc123", True)
+        for revision in (*CHECKOUT.expand, *CHECKOUT.contract)
+    ]
 
 
 def test_a_failed_migration_changes_nothing_and_tells_the_databases_own_error(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT 1/0')").image()
+    image = overlay.expand("9001", f"{ADD_COLUMN}; op.execute('SELECT 1/0')").image()
 
     result = postgres.expand(database, image)
 
     assert (result.outcome, result.exit_code) == ("failed", 1)
-    assert result.error == "migration 0002 failed: division by zero"
-    assert result.schema.expand == ("0001",)
+    assert result.error == "migration 9001 failed: division by zero"
+    assert result.schema.expand == EXPANDS
     assert "shelf" not in columns(postgres, database, "items")
 
 
 def test_what_went_well_before_a_failed_migration_stays(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    overlay.expand("0002", "0001", ADD_COLUMN).expand("0003", "0002", "raise ValueError('line one\\nline two')")
+    overlay.expand("9001", ADD_COLUMN).expand("9002", "raise ValueError('line one\\nline two')")
 
     result = postgres.expand(database, overlay.image())
 
-    assert (result.outcome, result.applied) == ("failed", ("0002",))
-    assert result.error == "migration 0003 failed: line two"
-    assert result.schema.expand == ("0001", "0002")
+    assert (result.outcome, result.applied) == ("failed", ("9001",))
+    assert result.error == "migration 9002 failed: line two"
+    assert result.schema.expand == (*EXPANDS, "9001")
 
 
 def test_a_mended_migration_is_applied_by_the_next_release(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    postgres.expand(database, overlay.expand("0002", "0001", "op.execute('SELECT 1/0')").image())
+    postgres.expand(database, overlay.expand("9001", "op.execute('SELECT 1/0')").image())
 
-    result = postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image())
+    result = postgres.expand(database, overlay.expand("9001", ADD_COLUMN).image())
 
-    assert (result.outcome, result.applied) == ("applied", ("0002",))
+    assert (result.outcome, result.applied) == ("applied", ("9001",))
 
 
 def test_an_old_image_has_nothing_to_do_on_a_newer_database(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image())
+    postgres.expand(database, overlay.expand("9001", ADD_COLUMN).image())
 
     result = postgres.expand(database)
 
     assert (result.outcome, result.exit_code) == ("nothing", 0)
-    assert result.schema.expand == ("0001", "0002")
+    assert result.schema.expand == (*EXPANDS, "9001")
 
 
 def test_an_image_that_lacks_an_applied_revision_cannot_build_on_it(
     postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
 ) -> None:
-    postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image(), release="theirs")
-    other = Overlay(tmp_path / "other").expand("0003", "0001", "op.execute('CREATE TABLE other ()')").image()
+    postgres.expand(database, overlay.expand("9001", ADD_COLUMN).image(), release="theirs")
+    other = Overlay(tmp_path / "other").expand("9002", "op.execute('CREATE TABLE other ()')").image()
 
     result = postgres.expand(database, other)
 
     assert (result.outcome, result.exit_code) == ("refused", 3)
-    assert "0002" in result.error
+    assert "9001" in result.error
     assert "release theirs" in result.error
 
 
 def test_an_edited_migration_is_refused(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    postgres.expand(database, overlay.expand("0002", "0001", ADD_COLUMN).image(), release="abc")
+    postgres.expand(database, overlay.expand("9001", ADD_COLUMN).image(), release="abc")
 
-    result = postgres.expand(database, overlay.expand("0002", "0001", f"{ADD_COLUMN}  # nicer").image())
+    result = postgres.expand(database, overlay.expand("9001", f"{ADD_COLUMN}  # nicer").image())
 
     assert (result.outcome, result.exit_code) == ("refused", 3)
-    assert "migration 0002 was edited after release abc applied it" in result.error
+    assert "migration 9001 was edited after release abc applied it" in result.error
 
 
 def test_the_database_of_another_app_is_refused_until_adopted(postgres: Postgres, empty_database: str) -> None:
@@ -185,8 +190,8 @@ def test_the_service_may_change_rows_but_neither_the_schema_nor_the_records(
 
     with postgres.connected(empty_database, SERVICE) as cursor:
         cursor.execute("INSERT INTO categories (name) VALUES ('tools')")
-        cursor.execute("SELECT revision FROM schema_history")
-        assert cursor.fetchall() == [("0001",)]
+        cursor.execute("SELECT revision FROM schema_history ORDER BY id")
+        assert [revision for (revision,) in cursor.fetchall()] == [*EXPANDS, *CONTRACTS]
         for forbidden in (
             "CREATE TABLE mine ()",
             "ALTER TABLE items ADD COLUMN mine text",
@@ -208,9 +213,9 @@ def test_the_service_may_use_what_a_migration_made_although_a_later_one_failed(
         op.execute("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
         op.execute("CREATE TRIGGER note AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION note()")
     """
-    overlay.expand("0002", "0001", note_each_item).expand("0003", "0002", "op.execute('SELECT 1/0')")
+    overlay.expand("9001", note_each_item).expand("9002", "op.execute('SELECT 1/0')")
 
-    assert postgres.expand(database, overlay.image()).applied == ("0002",)
+    assert postgres.expand(database, overlay.image()).applied == ("9001",)
 
     postgres.execute("INSERT INTO items (name, sku, quantity) VALUES ('a', '1', 1)", database=database, role=SERVICE)
     assert postgres.execute("SELECT count(*) FROM movements", database=database) == [(1,)]
@@ -219,51 +224,51 @@ def test_the_service_may_use_what_a_migration_made_although_a_later_one_failed(
 def test_contract_follows_expand_on_a_fresh_database_only(
     postgres: Postgres, empty_database: str, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+    image = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
 
     fresh = postgres.expand(empty_database, image)
     upgraded = postgres.expand(database, image)
 
-    assert fresh.applied == ("0001", "0002", "c0001")
-    assert upgraded.applied == ("0002",)
+    assert fresh.applied == (*EXPANDS, "9001", *CONTRACTS, "c9001")
+    assert upgraded.applied == ("9001",)
 
 
 def test_a_contract_that_a_crash_kept_from_a_fresh_database_follows_in_the_next_run(
     postgres: Postgres, empty_database: str, overlay: Overlay
 ) -> None:
-    overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", "raise SystemError('crash')")
+    overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", "raise SystemError('crash')")
     first = postgres.expand(empty_database, overlay.image())
-    overlay.contract("c0001", None, "0002", DROP_COLUMN)
+    overlay.contract("c9001", "9001", DROP_COLUMN)
 
     second = postgres.expand(empty_database, overlay.image())
-    third = postgres.expand(empty_database, overlay.contract("c0002", "c0001", "0002", "pass").image())
+    third = postgres.expand(empty_database, overlay.contract("c9002", "9001", "pass").image())
 
-    assert (first.outcome, first.applied) == ("failed", ("0001", "0002"))
-    assert (second.outcome, second.applied) == ("applied", ("c0001",))
-    assert (third.outcome, third.schema.contract) == ("nothing", ("c0001",))
+    assert (first.outcome, first.applied) == ("failed", (*EXPANDS, "9001", *CONTRACTS))
+    assert (second.outcome, second.applied) == ("applied", ("c9001",))
+    assert (third.outcome, third.schema.contract) == ("nothing", (*CONTRACTS, "c9001"))
 
 
 def test_a_fresh_install_and_release_by_release_come_to_the_same_schema(
     postgres: Postgres, empty_database: str, database: str, overlay: Overlay
 ) -> None:
-    for name, expanded, contracted in (("v2", ("0002",), ()), ("v3", ("0003",), ()), ("contract", (), ("c0001",))):
+    for name, expanded, contracted in (("v2", ("9001",), ()), ("v3", ("9002",), ()), ("contract", (), ("c9001",))):
         image = overlay.release(name).image()
         assert postgres.expand(database, image, release=name).applied == expanded
         assert postgres.contract(database, image, release=name).applied == contracted
     # Applied after the contract here, before it by a fresh install.
-    after_a_contract = overlay.expand("0004", "0003", "op.execute('ALTER TABLE items ADD COLUMN weight int')").image()
-    assert postgres.expand(database, after_a_contract).applied == ("0004",)
+    after_a_contract = overlay.expand("9003", "op.execute('ALTER TABLE items ADD COLUMN weight int')").image()
+    assert postgres.expand(database, after_a_contract).applied == ("9003",)
 
     fresh = postgres.expand(empty_database, after_a_contract)
 
-    assert fresh.applied == ("0001", "0002", "0003", "0004", "c0001")
+    assert fresh.applied == (*EXPANDS, "9001", "9002", "9003", *CONTRACTS, "c9001")
     assert schema_dump(postgres, empty_database) == schema_dump(postgres, database)
 
 
 def test_contract_waits_until_no_other_release_is_connected(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+    image = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
     postgres.expand(database, image)
 
     with (
@@ -277,31 +282,31 @@ def test_contract_waits_until_no_other_release_is_connected(
     assert (refused.outcome, refused.exit_code) == ("refused", 3)
     assert "inventory-api/old" in refused.error
     assert "inventory-api/r1" not in refused.error
-    assert (applied.outcome, applied.applied) == ("applied", ("c0001",))
+    assert (applied.outcome, applied.applied) == ("applied", ("c9001",))
     assert "shelf" not in columns(postgres, database, "items")
 
 
 def test_contract_names_the_expand_that_it_lacks(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+    image = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
 
     result = postgres.contract(database, image)
 
     assert result.outcome == "refused"
-    assert result.error == "contract migration c0001 requires expand migration 0002, which is not applied"
+    assert result.error == "contract migration c9001 requires expand migration 9001, which is not applied"
 
 
 def test_status_changes_nothing_and_says_where_image_and_database_are(
     postgres: Postgres, empty_database: str, overlay: Overlay
 ) -> None:
-    image = overlay.contract("c0001", None, "0001", "pass").image(required=("c0001",))
+    image = overlay.contract("c9001", "0001", "pass").image(required=("c9001",))
 
     result = postgres.migration(empty_database, image).status()
 
     assert postgres.tables(empty_database) == set()
     assert json.loads(result.line()) == {
         "result": "status",
-        "expand": {"image": "0001", "schema": ""},
-        "contract": {"image": "c0001", "schema": "", "required": "c0001"},
+        "expand": {"image": " ".join(EXPANDS), "schema": ""},
+        "contract": {"image": " ".join((*CONTRACTS, "c9001")), "schema": "", "required": "c9001"},
         "applied": "",
         "error": "",
         "seconds": pytest.approx(0, abs=5),
@@ -309,7 +314,7 @@ def test_status_changes_nothing_and_says_where_image_and_database_are(
 
 
 def test_plan_shows_the_sql_of_what_is_pending_only(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("0002", "0001", ADD_COLUMN).contract("c0001", None, "0002", DROP_COLUMN).image()
+    image = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
     shown: list[str] = []
 
     result = postgres.migration(database, image).plan(shown.append)
@@ -327,14 +332,14 @@ def test_an_index_is_built_concurrently_and_again_after_a_broken_attempt(
 ) -> None:
     postgres.execute("INSERT INTO items (name, sku, quantity) VALUES ('a', '1', 1), ('a', '2', 1)", database=database)
     build = "create_index_concurrently('items_name_key', 'items', '(name)', unique=True)"
-    image = overlay.expand("0002", "0001", build).image()
+    image = overlay.expand("9001", build).image()
     broken = postgres.expand(database, image)
     postgres.execute("UPDATE items SET name = sku", database=database)
 
     mended = postgres.expand(database, image)
 
     assert broken.outcome == "failed"
-    assert mended.applied == ("0002",)
+    assert mended.applied == ("9001",)
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'items_name_key'::regclass"
     assert postgres.execute(valid, database=database) == [(True,)]
 
@@ -342,7 +347,7 @@ def test_an_index_is_built_concurrently_and_again_after_a_broken_attempt(
 def test_a_connection_that_is_lost_in_mid_migration_is_no_failure(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_terminate_backend(pg_backend_pid())')")
+    overlay.expand("9001", f"{ADD_COLUMN}; op.execute('SELECT pg_terminate_backend(pg_backend_pid())')")
 
     result = postgres.expand(database, overlay.image())
 
@@ -353,7 +358,7 @@ def test_a_connection_that_is_lost_in_mid_migration_is_no_failure(
 def test_a_connection_that_is_lost_while_an_index_is_built_is_no_failure(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", "create_index_concurrently('items_name_idx', 'items', '(name)')").image()
+    image = overlay.expand("9001", "create_index_concurrently('items_name_idx', 'items', '(name)')").image()
     with (
         ThreadPoolExecutor() as threads,
         postgres.connected(database) as observer,
@@ -367,14 +372,14 @@ def test_a_connection_that_is_lost_while_an_index_is_built_is_no_failure(
         result = run.result(PATIENCE_SECONDS)
 
     assert (result.outcome, result.exit_code) == ("waiting", 75)
-    assert result.error == "migration 0002 lost its connection: server closed the connection unexpectedly"
-    assert postgres.expand(database, image).applied == ("0002",)
+    assert result.error == "migration 9001 lost its connection: server closed the connection unexpectedly"
+    assert postgres.expand(database, image).applied == ("9001",)
 
 
 def test_a_migration_that_waits_for_a_backup_lets_the_service_through_and_gets_its_turn(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("0002", "0001", ADD_COLUMN).image()
+    image = overlay.expand("9001", ADD_COLUMN).image()
     with (
         ThreadPoolExecutor() as threads,
         steady_queries(postgres, database) as seconds,
@@ -389,14 +394,14 @@ def test_a_migration_that_waits_for_a_backup_lets_the_service_through_and_gets_i
         eventually(lambda: migration_waits_for(observer, "relation"))
         backup.execute("ROLLBACK")
 
-        assert run.result(PATIENCE_SECONDS).applied == ("0002",)
+        assert run.result(PATIENCE_SECONDS).applied == ("9001",)
     assert max(seconds) < 1.5
 
 
 def test_a_migration_that_never_gets_its_lock_says_for_what_it_waited_and_who_held_it(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    overlay.expand("0002", "0001", ADD_COLUMN)
+    overlay.expand("9001", ADD_COLUMN)
     with (
         postgres.connected(database, application_name="pg_dump") as backup,
         postgres.connected(database, application_name="elsewhere") as other,
@@ -412,7 +417,7 @@ def test_a_migration_that_never_gets_its_lock_says_for_what_it_waited_and_who_he
     waits = [line for line in map(json.loads, logs.splitlines()) if "did not get its lock" in line["event"]]
     assert (result["result"], process.returncode) == ("failed", 1)
     assert result["error"] == (
-        "migration 0002 failed: migrating took longer than 2.5 s; attempts that never got their lock: 1, for "
+        "migration 9001 failed: migrating took longer than 2.5 s; attempts that never got their lock: 1, for "
         f"`ALTER TABLE items ADD COLUMN shelf text`, held by {holder}"
     )
     assert [(line["attempt"], line["statement"], line["held_by"]) for line in waits] == [
@@ -421,7 +426,7 @@ def test_a_migration_that_never_gets_its_lock_says_for_what_it_waited_and_who_he
 
 
 def test_the_server_is_told_to_give_up_a_dead_client_soon(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("0002", "0001", f"op.execute({SESSION_SETTINGS!r})").image()
+    image = overlay.expand("9001", f"op.execute({SESSION_SETTINGS!r})").image()
     postgres.expand(database, image)
 
     settings = dict(postgres.execute("SELECT name, reset_val FROM session_settings", database=database))
@@ -442,7 +447,7 @@ def test_waiting_for_a_database_that_is_away_is_no_failure(postgres: Postgres) -
 
 
 def test_waiting_for_another_run_is_no_failure(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("0002", "0001", WAIT_FOR_LOCK).image()
+    image = overlay.expand("9001", WAIT_FOR_LOCK).image()
     with postgres.connected(database) as blocker, ThreadPoolExecutor() as threads:
         blocker.execute("SELECT pg_advisory_lock(1)")
         first = threads.submit(postgres.expand, database, image)
@@ -452,7 +457,7 @@ def test_waiting_for_another_run_is_no_failure(postgres: Postgres, database: str
         blocker.execute("SELECT pg_advisory_unlock(1)")
 
         assert (second.outcome, second.exit_code) == ("waiting", 75)
-        assert first.result(PATIENCE_SECONDS).applied == ("0002",)
+        assert first.result(PATIENCE_SECONDS).applied == ("9001",)
 
 
 def test_of_two_runs_at_once_one_migrates(postgres: Postgres, empty_database: str) -> None:
@@ -466,14 +471,14 @@ def test_of_two_runs_at_once_one_migrates(postgres: Postgres, empty_database: st
         runs = [threads.submit(run) for _ in range(2)]
         applied = sorted(run.result(PATIENCE_SECONDS) for run in runs)
 
-    assert applied == [(), ("0001",)]
+    assert applied == [(), (*EXPANDS, *CONTRACTS)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_killed_leaves_no_trace_and_the_next_one_migrates(
     postgres: Postgres, database: str, overlay: Overlay, number: signal.Signals
 ) -> None:
-    image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_advisory_xact_lock(1)')").image()
+    image = overlay.expand("9001", f"{ADD_COLUMN}; op.execute('SELECT pg_advisory_xact_lock(1)')").image()
     with postgres.connected(database) as blocker:
         blocker.execute("SELECT pg_advisory_lock(1)")
         with started_command(postgres, database, overlay) as process:
@@ -486,16 +491,16 @@ def test_a_run_that_is_killed_leaves_no_trace_and_the_next_one_migrates(
     if number == signal.SIGTERM:
         result = json.loads(output.splitlines()[-1])
         assert (process.returncode, result["result"]) == (75, "waiting")
-        assert "0002 was rolled back" in result["error"]
+        assert "9001 was rolled back" in result["error"]
     again = postgres.expand(database, image, migration_wait_seconds=PATIENCE_SECONDS)
-    assert again.applied == ("0002",)
+    assert again.applied == ("9001",)
 
 
 def test_a_run_that_is_told_to_stop_ends_although_a_cancel_was_lost(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
     outlive_one_cancel = "DO $$ BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END $$"
-    overlay.expand("0002", "0001", f"op.execute({outlive_one_cancel!r}); op.execute('SELECT pg_sleep(60)')")
+    overlay.expand("9001", f"op.execute({outlive_one_cancel!r}); op.execute('SELECT pg_sleep(60)')")
     interruption = Interruption()
     run = postgres.migration(database, overlay.image(), interruption)
 
@@ -511,7 +516,7 @@ def test_a_run_that_is_told_to_stop_between_two_migrations_does_not_begin_the_ne
     postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
-    overlay.expand("0002", "0001", ADD_COLUMN).expand("0003", "0002", f"open({str(begun)!r}, 'x')")
+    overlay.expand("9001", ADD_COLUMN).expand("9002", f"open({str(begun)!r}, 'x')")
     interruption = Interruption()
 
     with when_a_migration_commits(lambda: interruption.interrupt(InterruptedRunError("told to stop"))):
@@ -522,19 +527,19 @@ def test_a_run_that_is_told_to_stop_between_two_migrations_does_not_begin_the_ne
 
 
 def test_the_time_limit_ends_a_migration(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("0002", "0001", f"{ADD_COLUMN}; op.execute('SELECT pg_sleep(60)')").image()
+    image = overlay.expand("9001", f"{ADD_COLUMN}; op.execute('SELECT pg_sleep(60)')").image()
 
     result = postgres.expand(database, image, migration_timeout_seconds=0.5)
 
     assert (result.outcome, result.exit_code) == ("failed", 1)
-    assert result.error == "migration 0002 failed: migrating took longer than 0.5 s"
+    assert result.error == "migration 9001 failed: migrating took longer than 0.5 s"
     assert "shelf" not in columns(postgres, database, "items")
 
 
 def test_the_command_reports_on_its_last_line_and_in_the_termination_log(
     postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
 ) -> None:
-    overlay.expand("0002", "0001", "raise ValueError('ü' * 5000)")
+    overlay.expand("9001", "raise ValueError('ü' * 5000)")
     log = tmp_path / "termination-log"
     with started_command(postgres, database, overlay, INVENTORY_TERMINATION_LOG=str(log)) as process:
         output, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -542,9 +547,9 @@ def test_the_command_reports_on_its_last_line_and_in_the_termination_log(
     told = json.loads(output.splitlines()[-1])
     kept = log.read_bytes()
     assert process.returncode == 1
-    assert told["error"] == "migration 0002 failed: " + "ü" * 5000
+    assert told["error"] == "migration 9001 failed: " + "ü" * 5000
     assert len(kept) <= 4096
-    assert json.loads(kept)["error"].startswith("migration 0002 failed: üüü")
+    assert json.loads(kept)["error"].startswith("migration 9001 failed: üüü")
 
 
 def test_a_command_without_its_settings_says_which_are_missing() -> None:
@@ -568,13 +573,13 @@ def test_a_url_with_an_unknown_parameter_is_refused_without_showing_it() -> None
 
 
 def test_an_error_that_nobody_thought_of_is_reported_too(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("0002", "0001", ADD_COLUMN).image()
+    image = overlay.expand("9001", ADD_COLUMN).image()
     image.expand[-1].path.unlink()
 
     result = postgres.migration(database, image).plan(lambda _sql: None)
 
     assert (result.outcome, result.exit_code) == ("failed", 1)
-    assert result.error == "CommandError: Can't locate revision identified by '0002'"
+    assert result.error == "CommandError: Can't locate revision identified by '9001'"
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "9002"
+down_revision = "9001"
 
 
 def upgrade() -> None:
-    op.create_table("stocktakes", sa.Column("taken_at", sa.DateTime(timezone=True), primary_key=True))
+    op.create_table("shelf_labels", sa.Column("printed_at", sa.DateTime(timezone=True), primary_key=True))
     op.execute("SELECT pg_sleep(8)")
 
 
 def downgrade() -> None:
-    op.drop_table("stocktakes")
+    op.drop_table("shelf_labels")

@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "c0001"
-down_revision = None
-requires_expand = "0003"
+revision = "c9001"
+down_revision = "HEAD"
+requires_expand = "9002"
 lossless_downgrade = False
 
 

@@ -3,8 +3,8 @@
 from alembic import op
 from inventory_api.migrations.indexes import create_index_concurrently
 
-revision = "0003"
-down_revision = "0002"
+revision = "9002"
+down_revision = "9001"
 
 
 def upgrade() -> None:
