@@ -7,6 +7,7 @@ from inventory_api.items.models import Item, KitPart
 from inventory_api.ledger.models import StockEntry, StockLevel
 from inventory_api.loans.models import Loan, LoanUnit
 from inventory_api.locations.models import Location
+from inventory_api.reservations.models import Reservation, UnitBooking
 from inventory_api.units.models import Unit
 from inventory_api.users.models import User
 
@@ -19,10 +20,12 @@ __all__ = [
     "Loan",
     "LoanUnit",
     "Location",
+    "Reservation",
     "StockEntry",
     "StockLevel",
     "StoredResponse",
     "Unit",
+    "UnitBooking",
     "User",
     "metadata",
 ]
