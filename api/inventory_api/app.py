@@ -27,6 +27,8 @@ from inventory_api.migrations.rule import ImageSchema
 from inventory_api.passwords import Passwords
 from inventory_api.problems import ProblemDocument, handle_problems
 from inventory_api.readiness import Readiness
+from inventory_api.reservations import service as reservations_service
+from inventory_api.reservations.endpoints import router as reservations
 from inventory_api.resources import Resources
 from inventory_api.settings import ServiceSettings
 from inventory_api.stock.endpoints import router as stock
@@ -132,7 +134,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    for domain in (auth, users, categories, items, units, stock, loans):
+    for domain in (auth, users, categories, items, units, stock, reservations, loans):
         router.include_router(domain)
     return router
 
@@ -154,6 +156,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _background(resources: Resources) -> None:
     await resources.readiness.await_schema()
+    await asyncio.gather(_forget_old_keys(resources), _pass_on_what_is_due(resources))
+
+
+async def _forget_old_keys(resources: Resources) -> None:
     while True:
         try:
             async with resources.database.transaction() as session:
@@ -161,3 +167,13 @@ async def _background(resources: Resources) -> None:
         except Exception as error:
             log.warning("old idempotency keys stay until the next round", error=type(error).__name__)
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+
+async def _pass_on_what_is_due(resources: Resources) -> None:
+    """Every pod does it: whoever comes second to an item finds nothing left to do."""
+    while True:
+        await asyncio.sleep(resources.settings.reservation_seconds_between_looks)
+        try:
+            await reservations_service.pass_on_all(resources.database)
+        except Exception as error:
+            log.warning("reservations wait for the next look", error=type(error).__name__)

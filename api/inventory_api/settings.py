@@ -53,6 +53,14 @@ class ServiceSettings(BaseSettings):
     # No limit unless there is one.
     loan_max_days: int | None = Field(default=None, ge=1, le=36_500)
     loan_max_renewals: int = Field(default=2, ge=0, le=1000)
+    reservation_max_days_ahead: int = Field(default=180, ge=1, le=3650)
+    reservation_max_days: int = Field(default=31, ge=1, le=3650)
+    # So long before its start it is set aside, where it is there and nobody else has it for that time.
+    reservation_lead_minutes: int = Field(default=60, ge=0, le=43_200)
+    # So long it is kept for whoever should come for it.
+    reservation_hold_hours: int = Field(default=48, ge=1, le=8760)
+    reservations_per_person: int = Field(default=20, ge=1, le=10_000)
+    reservation_seconds_between_looks: float = Field(default=5, ge=0.1, le=3600)
     # Connections of one pod. Requests of one process share a core, so a few connections keep the database busy;
     # all pods together must stay below the server's max_connections.
     database_pool_size: int = Field(default=8, ge=1, le=100)

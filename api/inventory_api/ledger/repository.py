@@ -101,6 +101,13 @@ async def fullest(session: AsyncSession, item_id: int) -> StockLevel | None:
     return (await session.scalars(statement)).one_or_none()
 
 
+async def available(session: AsyncSession, item_id: int) -> dict[int, int]:
+    """How many of an item could be taken now, by location, whatever the session has read before."""
+    left = StockLevel.on_hand - StockLevel.reserved
+    statement = select(StockLevel.location_id, left).where(StockLevel.item_id == item_id, left > 0)
+    return {row[0]: row[1] for row in await session.execute(statement)}
+
+
 async def entries_before(
     session: AsyncSession, before: int | None, limit: int, filters: Mapping[str, Any]
 ) -> Sequence[StockEntry]:
