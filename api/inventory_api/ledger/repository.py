@@ -51,6 +51,27 @@ _DIFFERENCES = text(
     ) AS pieces ON pieces.item_id = items.id
     WHERE items.tracking = 'units'
         AND (items.quantity, items.on_loan) IS DISTINCT FROM (coalesce(pieces.owned, 0), coalesce(pieces.lent, 0))
+    UNION ALL
+    SELECT item_id, location_id, format(
+        'reserved %s, but %s set aside or in repair', coalesce(stock_levels.reserved, 0), coalesce(aside.pieces, 0)
+    )
+    FROM stock_levels FULL JOIN (
+        SELECT item_id, location_id, sum(pieces) AS pieces FROM (
+            SELECT item_id, location_id, quantity FROM reservations WHERE status = 'ready'
+            UNION ALL
+            SELECT item_id, location_id, 1 FROM units WHERE state = 'in-repair'
+        ) AS each (item_id, location_id, pieces) GROUP BY item_id, location_id
+    ) AS aside USING (item_id, location_id)
+    WHERE coalesce(stock_levels.reserved, 0) <> coalesce(aside.pieces, 0)
+    UNION ALL
+    SELECT reservations.item_id, NULL, format(
+        'reservation %s of %s units has %s of them', reservations.id, reservations.quantity,
+        count(unit_bookings.id)
+    )
+    FROM reservations JOIN items ON items.id = reservations.item_id AND items.tracking = 'units'
+    LEFT JOIN unit_bookings ON unit_bookings.reservation_id = reservations.id
+    WHERE status IN ('booked', 'ready')
+    GROUP BY reservations.id HAVING count(unit_bookings.id) <> reservations.quantity
     ORDER BY 1, 2
     """
 )

@@ -147,9 +147,11 @@ class Claims(RuleBasedStateMachine):
 
 
 def test_the_database_counts_what_is_claimed_in_each_minute(cursor: Any) -> None:
-    run_state_machine_as_test(
-        lambda: Claims(cursor), settings=settings(max_examples=60, stateful_step_count=25, deadline=None)
-    )
+    class OfThisDatabase(Claims):
+        def __init__(self) -> None:
+            super().__init__(cursor)
+
+    run_state_machine_as_test(OfThisDatabase, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
 
 
 def counted(claims: list[Claim]) -> list[int]:
