@@ -78,6 +78,9 @@ BEGIN
     IF NEW.on_loan < OLD.on_loan AND coalesce(current_setting('inventory.bridged_return', true), '') <> '' THEN
         NEW.on_loan = OLD.on_loan - current_setting('inventory.bridged_return')::integer;
     END IF;
+    IF NEW.reserved > NEW.quantity - NEW.on_loan THEN
+        RAISE EXCEPTION 'all that is on hand is reserved' USING ERRCODE = 'lock_not_available';
+    END IF;
     RETURN NEW;
 END $$
 """
