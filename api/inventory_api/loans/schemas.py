@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inventory_api.fields import Id, Input, Moment, Note, Output, Quantity, QueryId, Shown
 from inventory_api.pages import PageQuery
@@ -9,13 +9,25 @@ UnitIds = Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
 class CheckOut(Input):
-    item_id: Id
+    """An item and how many of it; or a reservation, which says all that but when it is due."""
+
+    reservation_id: Id | None = None
+    item_id: Id | None = None
     user_id: Id | None = Field(default=None, description="who borrows; the caller if left out")
-    quantity: Quantity
+    quantity: Quantity | None = None
     due_at: Moment
     location_id: Id | None = Field(default=None, description="from where; from where most is available if left out")
     unit_ids: UnitIds | None = Field(default=None, description="which units; any that are on the shelf if left out")
     note: Note = ""
+
+    @model_validator(mode="after")
+    def _is_of_one_thing(self) -> "CheckOut":
+        if self.reservation_id is None:
+            if self.item_id is None or self.quantity is None:
+                raise ValueError("needs item_id and quantity, or reservation_id")
+        elif {"item_id", "user_id", "quantity", "location_id", "unit_ids"} & self.model_fields_set:
+            raise ValueError("a reservation says what is lent, and to whom: leave out all but due_at and note")
+        return self
 
 
 class Return(Input):

@@ -18,6 +18,8 @@ from inventory_api.loans.schemas import CheckOut, LoanQuery, Loss, Renewal, Retu
 from inventory_api.locations import repository as locations
 from inventory_api.locations import service as locations_service
 from inventory_api.problems import Problem, conflict, not_found
+from inventory_api.reservations import service as reservations
+from inventory_api.reservations.claims import refusing_reserved
 from inventory_api.units import repository as units
 from inventory_api.units.models import Unit, UnitState
 from inventory_api.users import repository as users
@@ -44,16 +46,20 @@ class _Terms:
 
 
 async def check_out(session: AsyncSession, caller: Principal, wanted: CheckOut, policy: Policy) -> Loan:
-    """Lends a quantity, units, or a kit with all its parts.
+    """Lends a quantity, units, a kit with all its parts, or what is reserved.
 
-    Raises a 409 Problem where less is available than is wanted; nothing is lent then.
+    Raises a 409 Problem where less is available than is wanted, or reserved by others before it is due; nothing is lent
+    then.
     """
+    if wanted.reservation_id is not None:
+        return await _lend_reserved(session, caller, wanted.reservation_id, wanted, policy)
+    assert wanted.item_id is not None and wanted.quantity is not None  # noqa: S101, PT018 - else it is refused
     borrower_id = await _borrower(session, caller, wanted.user_id)
     _demand_due(wanted.due_at, policy)
     terms = _Terms(borrower_id, caller.id, wanted.due_at, wanted.note)
     item = await items_service.locked(session, wanted.item_id)
     if item.tracking == Tracking.KIT:
-        return await _lend_kit(session, item, wanted, terms)
+        return await _lend_kit(session, item, wanted.quantity, wanted, terms)
     return await _lend(session, item, wanted.quantity, terms, wanted.location_id, wanted.unit_ids)
 
 
@@ -91,8 +97,9 @@ async def renew(session: AsyncSession, caller: Principal, loan_id: int, wanted: 
     _demand_due(wanted.due_at, policy)
     if not may(caller, Permission.LEND_TO_OTHERS):
         _demand_renewable(loan, wanted.due_at, policy)
-    await repository.renew(session, loan.id, wanted.due_at)
-    await repository.renew_parts(session, loan.id, wanted.due_at)
+    with refusing_reserved():
+        await repository.renew(session, loan.id, wanted.due_at)
+        await repository.renew_parts(session, loan.id, wanted.due_at)
     return await _fresh(session, loan.id)
 
 
@@ -155,7 +162,7 @@ async def _lend_units(
     unit_ids: Sequence[int] | None,
 ) -> Loan:
     if unit_ids is None:
-        chosen = await units.on_shelf(session, item.id, location_id, quantity)
+        chosen = await reservations.units_to_lend(session, item.id, location_id, terms.due_at, quantity)
         if len(chosen) < quantity:
             raise conflict("out-of-stock", _too_few(item, quantity, len(chosen)))
     else:
@@ -184,7 +191,19 @@ async def _lend_units(
     return loan
 
 
-async def _lend_kit(session: AsyncSession, kit: Item, wanted: CheckOut, terms: _Terms) -> Loan:
+async def _lend_reserved(
+    session: AsyncSession, caller: Principal, reservation_id: int, wanted: CheckOut, policy: Policy
+) -> Loan:
+    _demand_due(wanted.due_at, policy)
+    taken = await reservations.take(session, caller, reservation_id)
+    item = await items_service.locked(session, taken.item_id)
+    terms = _Terms(taken.user_id, caller.id, wanted.due_at, wanted.note)
+    loan = await _lend(session, item, taken.quantity, terms, taken.location_id, taken.unit_ids or None)
+    await reservations.fulfil(session, taken, loan.id)
+    return loan
+
+
+async def _lend_kit(session: AsyncSession, kit: Item, quantity: int, wanted: CheckOut, terms: _Terms) -> Loan:
     if wanted.unit_ids is not None:
         raise _refused("not-in-units", f"The item {kit.sku} is a kit: it has no units of its own to choose.")
     # The kit's own lock, which the caller holds, keeps its list of parts as it is.
@@ -192,12 +211,12 @@ async def _lend_kit(session: AsyncSession, kit: Item, wanted: CheckOut, terms: _
     if not parts:
         raise conflict("empty-kit", f"The kit {kit.sku} has no parts yet.")
     locked = await items.lock(session, [part.item_id for part in parts])
-    whole = await _add(session, kit, wanted.quantity, terms, None)
+    whole = await _add(session, kit, quantity, terms, None)
     of_part = _Terms(terms.borrower_id, terms.lender_id, terms.due_at, terms.note, kit_loan_id=whole.id)
     for part in parts:
         item = locked[part.item_id]
         items_service.demand_in_use(item)
-        await _lend(session, item, part.quantity * wanted.quantity, of_part, wanted.location_id, None)
+        await _lend(session, item, part.quantity * quantity, of_part, wanted.location_id, None)
     return whole
 
 
@@ -209,18 +228,19 @@ async def _add(
     location_id: int | None,
     unit_ids: Sequence[int] = (),
 ) -> Loan:
-    return await repository.add(
-        session,
-        unit_ids,
-        item_id=item.id,
-        user_id=terms.borrower_id,
-        quantity=quantity,
-        lent_by=terms.lender_id,
-        due_at=terms.due_at,
-        location_id=location_id,
-        kit_loan_id=terms.kit_loan_id,
-        note=terms.note,
-    )
+    with refusing_reserved():
+        return await repository.add(
+            session,
+            unit_ids,
+            item_id=item.id,
+            user_id=terms.borrower_id,
+            quantity=quantity,
+            lent_by=terms.lender_id,
+            due_at=terms.due_at,
+            location_id=location_id,
+            kit_loan_id=terms.kit_loan_id,
+            note=terms.note,
+        )
 
 
 @dataclass(frozen=True)
@@ -279,6 +299,7 @@ async def _settle(
         await ledger.enter(session, _entries(caller, loan, from_id, quantity, None, outcome))
     if quantity:
         await repository.settle(session, loan, **outcome.counted(quantity))
+        await reservations.pass_on(session, loan.item_id)
 
 
 async def _settle_units(

@@ -11,6 +11,7 @@ from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
 from inventory_api.ledger.repository import Entry
 from inventory_api.locations import service as locations
 from inventory_api.problems import Problem
+from inventory_api.reservations import service as reservations
 from inventory_api.stock.schemas import Adjustment, EntryQuery, LevelQuery, Move, Receipt, WriteOff
 from inventory_api.users.permissions import Permission, Principal, demand
 
@@ -72,10 +73,12 @@ async def _book(
     demand(caller, Permission.MOVE_STOCK)
     item = await items.locked(session, item_id, Tracking.QUANTITY)
     places = [(await locations.open_id(session, place), difference) for place, difference in differences.items()]
-    return await ledger.enter(
+    booked = await ledger.enter(
         session,
         [
             Entry(item.id, place, kind, on_hand=difference, actor_id=caller.id, reason=reason)
             for place, difference in places
         ],
     )
+    await reservations.pass_on(session, item.id)
+    return booked

@@ -5,7 +5,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from inventory_api.units.models import Unit, UnitState
+from inventory_api.units.models import Unit
 
 
 async def get(session: AsyncSession, unit_id: int) -> Unit | None:
@@ -29,14 +29,6 @@ async def of_item(session: AsyncSession, item_id: int, unit_ids: Sequence[int]) 
     statement = select(Unit).where(Unit.item_id == item_id, Unit.id.in_(unit_ids))
     found = await session.scalars(statement.execution_options(populate_existing=True))
     return {unit.id: unit for unit in found}
-
-
-async def on_shelf(session: AsyncSession, item_id: int, location_id: int | None, limit: int) -> Sequence[Unit]:
-    """Units that could be lent now, those first that have been there longest."""
-    statement = select(Unit).where(Unit.item_id == item_id, Unit.state == UnitState.LENDABLE, Unit.loan_id.is_(None))
-    if location_id is not None:
-        statement = statement.where(Unit.location_id == location_id)
-    return (await session.scalars(statement.order_by(Unit.id).limit(limit))).all()
 
 
 async def add(session: AsyncSession, **values: Any) -> Unit | None:
