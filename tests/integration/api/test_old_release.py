@@ -1,8 +1,12 @@
 """The first release writes figures itself. It may serve beside this one, and come back after it: its own statements."""
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg2
 import pytest
+from inventory_api.database import Database
 from inventory_api.ledger.command import check_stock
+from inventory_api.reservations.service import pass_on_all
 
 from tests.integration.api.services import Api, created, settings_for
 from tests.integration.api.test_stock import in_thread, levels
@@ -102,3 +106,47 @@ async def test_what_the_old_release_cannot_know_of_it_is_told_to_try_later(admin
 
     with pytest.raises(psycopg2.errors.LockNotAvailable, match="knows nothing of units"):
         old.lend(item, 1)
+
+
+async def test_the_old_release_lends_what_is_reserved_for_later_and_is_told_to_try_later_for_the_rest(
+    admin: Api, old: OldRelease, postgres: Postgres, database: str
+) -> None:
+    item = old.item(3)
+    for hours, quantity in (((12, 14), 2), ((48, 50), 3)):
+        since, until = ((datetime.now(UTC) + timedelta(hours=hour)).isoformat() for hour in hours)
+        body = {"item_id": item, "quantity": quantity, "starts_at": since, "ends_at": until}
+        created(await admin.post("/api/v1/reservations", body, Idempotency_Key=f"{quantity}"))
+
+    loan = old.lend(item, 1)
+    with pytest.raises(psycopg2.errors.LockNotAvailable, match="3 are owned"):
+        old.lend(item, 1)
+    old.take_back(loan)
+    old.lend(item, 1)
+
+    assert await in_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
+
+
+async def test_the_old_release_does_not_lend_what_is_set_aside(
+    admin: Api, old: OldRelease, postgres: Postgres, database: str
+) -> None:
+    item = old.item(1)
+    created(await admin.post("/api/v1/reservations", {"item_id": item}, Idempotency_Key="r"))
+
+    with pytest.raises(psycopg2.errors.LockNotAvailable, match="is reserved"):
+        old.lend(item, 1)
+
+
+async def test_what_the_old_release_takes_back_goes_to_who_waits(
+    admin: Api, old: OldRelease, postgres: Postgres, database: str
+) -> None:
+    item = old.item(1)
+    loan = old.lend(item, 1)
+    waiting = created(await admin.post("/api/v1/reservations", {"item_id": item}, Idempotency_Key="r"))
+    assert waiting["status"] == "waiting"
+
+    old.take_back(loan)
+    pod = Database(settings_for(postgres.url(database, SERVICE)))
+    await pass_on_all(pod)
+    await pod.close()
+
+    assert (await admin.get(f"/api/v1/reservations/{waiting['id']}")).json()["status"] == "ready"

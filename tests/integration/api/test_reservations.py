@@ -12,15 +12,8 @@ import pytest
 from fastapi import FastAPI
 from inventory_api.database import Database
 from inventory_api.ledger.command import check_stock
-from inventory_api.loans import service as loans
-from inventory_api.loans.schemas import CheckOut
-from inventory_api.problems import Problem
-from inventory_api.reservations import repository, service
-from inventory_api.reservations.claims import refusing_reserved
 from inventory_api.reservations.service import pass_on_all
 from inventory_api.resources import Resources
-from inventory_api.users.models import Role
-from inventory_api.users.permissions import Principal
 from sqlalchemy import event
 
 from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
@@ -135,6 +128,59 @@ async def test_a_reservation_is_refused_where_a_loan_lasts_into_it(admin: Api) -
     created(await book(admin, item, 10, 11))
 
 
+async def test_a_loan_is_refused_where_it_would_last_into_a_reservation(admin: Api) -> None:
+    item = (await admin.item(2))["id"]
+    created(await book(admin, item, 10, 12))
+
+    created(await admin.check_out(item, due_at=at(20)))
+    refused = await admin.check_out(item, due_at=at(11))
+    assert kind(refused) == (409, "reserved")
+    assert at(10).replace("+00:00", "Z") in refused.json()["detail"]
+    loan = created(await admin.check_out(item, due_at=at(9)))
+    assert kind(await renew(admin, loan, at(11))) == (409, "reserved")
+    assert (await renew(admin, loan, at(10))).status_code == 200
+
+
+async def test_a_loan_of_a_unit_is_refused_where_it_would_last_into_a_reservation(admin: Api) -> None:
+    item, (unit,) = await units_item(admin, 1)
+    created(await book(admin, item, 10, 12))
+
+    refused = await admin.check_out(item, due_at=at(11), unit_ids=[unit])
+    assert kind(refused) == (409, "reserved")
+    assert at(10).replace("+00:00", "Z") in refused.json()["detail"]
+    loan = created(await admin.check_out(item, due_at=at(9)))
+    assert kind(await book(admin, item, 8, 9)) == (409, "reserved")
+    assert kind(await renew(admin, loan, at(11))) == (409, "reserved")
+    assert (await renew(admin, loan, at(10))).status_code == 200
+    assert kind(await book(admin, item, 9, 10)) == (409, "reserved")
+    await give_back(admin, loan)
+    created(await book(admin, item, 8, 10))
+
+
+async def test_a_unit_is_lent_that_nobody_has_reserved_before_it_is_due(admin: Api) -> None:
+    item, units = await units_item(admin, 2)
+    (booked,) = created(await book(admin, item, 10, 12))["unit_ids"]
+
+    loan = created(await admin.check_out(item, due_at=at(11)))
+
+    assert [each["unit_id"] for each in loan["units"]] == [unit for unit in units if unit != booked]
+    assert (await admin.check_out(item, due_at=at(11))).status_code == 409
+
+
+async def test_a_kit_is_not_lent_where_a_part_is_reserved(admin: Api, postgres: Postgres, database: str) -> None:
+    battery, kit = (await admin.item(4))["id"], (await admin.item(0, tracking="kit"))["id"]
+    postgres.execute("INSERT INTO kit_parts VALUES (%s, %s, 3)", kit, battery, database=database)
+    created(await book(admin, battery, 10, 12, quantity=2))
+
+    assert kind(await admin.check_out(kit, due_at=at(11))) == (409, "reserved")
+    loan = created(await admin.check_out(kit, due_at=at(10)))
+    assert kind(await renew(admin, loan, at(11))) == (409, "reserved")
+
+
+async def renew(api: Api, loan: dict[str, Any], due_at: str) -> httpx.Response:
+    return await api.post(f"/api/v1/loans/{loan['id']}/renew", {"due_at": due_at})
+
+
 async def test_units_are_chosen_and_refused_to_others_for_that_time_only(admin: Api) -> None:
     item, units = await units_item(admin, 2)
     first = created(await book(admin, item, 10, 12))
@@ -215,6 +261,31 @@ async def test_of_a_hundred_callers_none_is_promised_what_another_has(
 
 def kind_or_status(answer: httpx.Response) -> tuple[int, str]:
     return (201, "") if answer.status_code == 201 else kind(answer)
+
+
+async def test_whatever_mix_of_reservations_loans_and_returns_comes_at_once_no_moment_is_promised_twice(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    owned, item = 6, (await admin.item(6))["id"]
+    lent = [created(await admin.check_out(item, due_at=at(hour))) for hour in (3, 9, 15)]
+    held = [await wait(admin, item) for _ in range(3)]
+
+    async def mixed(number: int) -> httpx.Response:
+        if number % 3 == 0:
+            return await admin.check_out(item, due_at=at(number % 20 + 1), quantity=1 + number % 2)
+        if number % 29 == 1:
+            return await admin.post(f"/api/v1/loans/{lent[number % 3]['id']}/return")
+        if number % 29 == 2:
+            return await borrow(admin, held[number % 3], due_at=at(number % 20 + 1))
+        return await book(admin, item, number % 20, number % 20 + 1 + number % 7, quantity=1 + number % 3)
+
+    answers = await asyncio.gather(*(mixed(number) for number in range(100)))
+
+    refusals = {kind(answer) for answer in answers if answer.status_code not in (200, 201)}
+    assert refusals <= {(409, "reserved"), (409, "out-of-stock"), (409, "reservation-over")}
+    busiest = "SELECT max(claimed) FROM claimed_over_time(%s, now(), 'infinity')"
+    assert postgres.execute(busiest, item, database=database)[0][0] <= owned
+    assert await stock_adds_up(postgres, database)
 
 
 async def test_of_a_hundred_callers_none_is_promised_a_unit_that_another_has(
@@ -356,14 +427,13 @@ async def test_who_wants_more_than_is_owned_cannot_wait_and_keeps_nobody_waiting
     assert await statuses(admin, much, last) == ["waiting", "ready"]
 
 
-async def test_who_waits_elsewhere_keeps_nobody_waiting(admin: Api, pod: Database, shelf: int) -> None:
+async def test_who_waits_elsewhere_keeps_nobody_waiting(admin: Api, shelf: int) -> None:
     item = (await admin.item(1))["id"]
     there = await wait(admin, item, location_id=shelf)
     anywhere = await wait(admin, item)
     assert await statuses(admin, there, anywhere) == ["waiting", "ready"]
 
     await receive(admin, item, 1, shelf)
-    await pass_on_all(pod)
 
     assert await statuses(admin, there) == ["ready"]
 
@@ -381,7 +451,6 @@ async def test_what_comes_back_late_goes_to_who_has_booked_it_before_it_goes_to_
     assert await statuses(admin, booked, waiting) == ["booked", "waiting"]
 
     await give_back(admin, loan)
-    await pass_on_all(pod)
 
     assert await statuses(admin, booked, waiting) == ["ready", "waiting"]
 
@@ -470,87 +539,131 @@ async def test_what_is_over_is_not_cancelled(admin: Api, pod: Database, postgres
 # Becoming a loan
 
 
+async def borrow(api: Api, reservation: dict[str, Any], **more: Any) -> httpx.Response:
+    body = {"reservation_id": reservation["id"], "due_at": soon(24), **more}
+    return await api.post("/api/v1/loans", body, Idempotency_Key=uuid.uuid4().hex)
+
+
 async def test_what_is_set_aside_becomes_a_loan(
-    admin: Api, member: Api, pod: Database, postgres: Postgres, database: str
+    admin: Api, member: Api, postgres: Postgres, database: str, shelf: int
 ) -> None:
-    item, units = await units_item(admin, 2)
-    reservation = await wait(member, item)
-    caller = Principal(reservation["user_id"], Role.MEMBER)
+    item = (await admin.item(1))["id"]
+    await receive(admin, item, 3, shelf)
+    reservation, next_in_line = await wait(member, item, quantity=2), await wait(admin, item, quantity=3)
+    assert (reservation["status"], reservation["location_id"]) == ("ready", shelf)
 
-    async with pod.transaction() as session:
-        taken = await service.take(session, caller, reservation["id"])
-        assert (taken.item_id, taken.user_id, taken.quantity, taken.location_id) == (item, caller.id, 1, 1)
-        wanted = CheckOut(
-            item_id=item, quantity=1, due_at=datetime.now(UTC) + timedelta(days=1), unit_ids=list(taken.unit_ids)
-        )
-        loan = await loans.check_out(session, caller, wanted, loans.Policy(None, 0))
-        await service.fulfil(session, taken, loan.id)
+    loan = created(await borrow(member, reservation))
 
+    assert (loan["item_id"], loan["quantity"], loan["location_id"]) == (item, 2, shelf)
+    assert loan["user_id"] == reservation["user_id"]
     now = await shown(member, reservation)
-    assert (now["status"], now["loan_id"], now["unit_ids"]) == ("fulfilled", loan.id, [])
-    assert (await admin.get(f"/api/v1/units/{units[0]}")).json()["loan_id"] == loan.id
+    assert (now["status"], now["loan_id"]) == ("fulfilled", loan["id"])
+    assert kind(await borrow(member, reservation)) == (409, "reservation-over")
     assert kind(await cancel(member, reservation)) == (409, "reservation-over")
+    assert await stock_adds_up(postgres, database)
+    await give_back(member, loan)
+    assert await statuses(admin, next_in_line) == ["ready"]
+
+
+async def test_units_that_are_set_aside_become_a_loan(admin: Api, postgres: Postgres, database: str) -> None:
+    item, units = await units_item(admin, 3)
+    created(await admin.check_out(item, unit_ids=units[:1]))
+    reservation = created(await reserve(admin, item_id=item, quantity=2, starts_at=soon(0.5), ends_at=soon(5)))
+    assert reservation["unit_ids"] == units[1:]
+
+    loan = created(await borrow(admin, reservation))
+
+    assert [each["unit_id"] for each in loan["units"]] == units[1:]
+    assert (await shown(admin, reservation))["unit_ids"] == []
     assert await stock_adds_up(postgres, database)
 
 
-async def test_what_is_not_ready_is_not_taken(admin: Api, pod: Database, postgres: Postgres, database: str) -> None:
+async def test_what_is_set_aside_is_not_lent_to_others(admin: Api, member: Api) -> None:
+    item, (unit, _) = await units_item(admin, 2)
+    reservation = await wait(member, item)
+    assert reservation["unit_ids"] == [unit]
+
+    assert kind(await admin.check_out(item, unit_ids=[unit])) == (409, "reserved")
+    created(await admin.check_out(item))
+    assert kind(await admin.check_out(item)) == (409, "out-of-stock")
+    created(await borrow(member, reservation))
+
+
+async def test_a_reservation_becomes_the_loan_of_who_has_it_only(admin: Api, member: Api) -> None:
+    item = (await admin.item(2))["id"]
+    theirs, mine = await wait(admin, item), await wait(member, item)
+
+    assert (await borrow(member, theirs)).status_code == 404
+    assert created(await borrow(admin, mine))["user_id"] == mine["user_id"]
+
+
+async def test_a_reserved_loan_may_not_last_into_another_reservation(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    item = (await admin.item(1))["id"]
+    reservation = await wait(admin, item)
+    created(await reserve(admin, item_id=item, starts_at=soon(72), ends_at=soon(80)))
+
+    assert kind(await borrow(admin, reservation, due_at=soon(73))) == (409, "reserved")
+    assert await statuses(admin, reservation) == ["ready"]
+    created(await borrow(admin, reservation, due_at=soon(71)))
+    assert await stock_adds_up(postgres, database)
+
+
+async def test_what_is_not_ready_is_not_lent(admin: Api, postgres: Postgres, database: str) -> None:
     item = (await admin.item(1))["id"]
     booked, held, waiting = created(await book(admin, item, 50, 60)), await wait(admin, item), await wait(admin, item)
     late = await wait(admin, (await admin.item(1))["id"])
     postgres.execute(EXPIRE, late["id"], database=database)
-    caller = Principal(booked["user_id"], Role.ADMIN)
 
-    for reservation, refusal in ((booked, "not-ready"), (waiting, "not-ready"), (late, "reservation-over")):
-        with pytest.raises(Problem) as refused:
-            async with pod.transaction() as session:
-                await service.take(session, caller, reservation["id"])
-        assert refused.value.kind == refusal
+    assert kind(await borrow(admin, booked)) == (409, "not-ready")
+    assert kind(await borrow(admin, waiting)) == (409, "not-ready")
+    assert kind(await borrow(admin, late)) == (409, "reservation-over")
     assert await statuses(admin, held) == ["ready"]
 
 
-async def test_another_unit_is_taken_where_the_one_set_aside_is_out_of_use(
-    admin: Api, pod: Database, postgres: Postgres, database: str
+async def test_what_is_booked_for_now_is_lent_also_before_it_is_set_aside(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    item, (unit,) = await units_item(admin, 1)
+    booked = created(await book(admin, item, 10, 12))
+    postgres.execute(BEGIN, booked["id"], database=database)
+
+    loan = created(await borrow(admin, booked))
+
+    assert [each["unit_id"] for each in loan["units"]] == [unit]
+    assert await statuses(admin, booked) == ["fulfilled"]
+    assert await stock_adds_up(postgres, database)
+
+
+async def test_another_unit_is_lent_where_the_one_set_aside_is_out_of_use(
+    admin: Api, postgres: Postgres, database: str
 ) -> None:
     item, (first, second) = await units_item(admin, 2)
     reservation = await wait(admin, item)
     assert reservation["unit_ids"] == [first]
     await admin.post(f"/api/v1/units/{first}/state", {"state": "in-repair"})
 
-    async with pod.transaction() as session:
-        taken = await service.take(session, Principal(reservation["user_id"], Role.ADMIN), reservation["id"])
-        free = await service.units_to_lend(session, item, None, datetime.now(UTC) + timedelta(days=1), 10)
+    loan = created(await borrow(admin, reservation))
 
-    assert list(taken.unit_ids) == [unit.id for unit in free] == [second]
+    assert [each["unit_id"] for each in loan["units"]] == [second]
     assert await stock_adds_up(postgres, database)
 
 
-async def test_a_unit_that_is_booked_before_the_loan_would_end_is_not_chosen_for_it(admin: Api, pod: Database) -> None:
-    item, units = await units_item(admin, 2)
-    booked = created(await book(admin, item, 10, 12))["unit_ids"]
+async def test_a_reservation_that_is_borrowed_by_many_requests_becomes_one_loan(
+    admin: Api, postgres: Postgres, database: str
+) -> None:
+    reservation = await wait(admin, (await admin.item(5))["id"])
 
-    async with pod.transaction() as session:
-        found = [
-            [unit.id for unit in await service.units_to_lend(session, item, None, datetime.fromisoformat(due), 10)]
-            for due in (at(11), at(10))
-        ]
+    answers = await asyncio.gather(*(borrow(admin, reservation) for _ in range(10)))
 
-    assert found == [[unit for unit in units if unit not in booked], units]
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 9}
+    assert await stock_adds_up(postgres, database)
 
 
-async def test_the_refusal_of_a_unit_names_the_time(admin: Api, pod: Database) -> None:
-    item, (unit,) = await units_item(admin, 1)
-    created(await book(admin, item, 10, 12))
-    later = created(await book(admin, item, 20, 22))
-
-    async with pod.transaction() as session:
-        since, until = datetime.fromisoformat(at(11)), datetime.fromisoformat(at(13))
-        with pytest.raises(Problem) as refused, refusing_reserved():
-            await repository.book_units(session, later["id"], [unit], since, until)
-        await session.rollback()
-
-    assert refused.value.kind == "reserved"
-    day = f"{MONDAY:%Y-%m-%d}"
-    assert f"from {day}T10:00:00Z until {day}T12:00:00Z" in refused.value.detail
+@pytest.mark.parametrize("more", [{"item_id": 1}, {"quantity": 1}, {"user_id": 1}, {"unit_ids": [1]}])
+async def test_a_reservation_says_what_is_lent(admin: Api, more: dict[str, Any]) -> None:
+    assert (await borrow(admin, {"id": 1}, **more)).status_code == 422
 
 
 # Rights and limits
