@@ -176,4 +176,4 @@ async def _pass_on_what_is_due(resources: Resources) -> None:
         try:
             await reservations_service.pass_on_all(resources.database)
         except Exception as error:
-            log.warning("reservations wait for the next look", error=type(error).__name__)
+            log.warning("what is reserved waits for the next look", error=type(error).__name__)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    false,
     func,
     insert,
     literal_column,
@@ -25,7 +26,7 @@ from inventory_api.reservations.models import Reservation, Status, UnitBooking
 from inventory_api.units.models import Unit, UnitState
 
 # So many reservations of an item are ended or served in one transaction; the next look finds the rest.
-_BATCH = 100
+BATCH = 100
 
 # Written out and not bound: only then does a plan for any value know that a partial index will do.
 _BOOKED = Reservation.status == literal_column("'booked'")
@@ -62,11 +63,11 @@ _AT_RISK = text(
             lead(sums.at) OVER (PARTITION BY items.id ORDER BY sums.at) AS until
         FROM items, LATERAL claimed_over_time(items.id, now(), 'infinity') AS sums
         WHERE items.tracking = 'quantity'
-            AND items.id IN (SELECT item_id FROM reservations WHERE status IN ('booked', 'ready'))
+            AND items.id IN (SELECT item_id FROM reservations WHERE status = 'booked')
     )
     SELECT reservations.id FROM reservations JOIN claimed USING (item_id)
-    WHERE status IN ('booked', 'ready') AND claimed.claimed > claimed.owned
-        AND (status = 'ready' OR starts_at < coalesce(claimed.until, 'infinity')) AND ends_at > claimed.at
+    WHERE status = 'booked' AND claimed.claimed > claimed.owned
+        AND starts_at < coalesce(claimed.until, 'infinity') AND ends_at > claimed.at
     UNION
     SELECT unit_bookings.reservation_id FROM unit_bookings JOIN units ON units.id = unit_bookings.unit_id
     WHERE unit_bookings.reservation_id IS NOT NULL AND units.state <> 'lendable'
@@ -198,25 +199,38 @@ async def over(session: AsyncSession, item_id: int) -> Sequence[Reservation]:
     return await _listed(session, and_(Reservation.item_id == item_id, _CLAIMING, past), Reservation.id)
 
 
-async def to_set_aside(session: AsyncSession, item_id: int) -> Sequence[Reservation]:
-    """Those that are booked and whose time has come, the one that starts first at the head."""
-    come = and_(Reservation.item_id == item_id, _BOOKED, Reservation.set_aside_at <= func.now())
-    return await _listed(session, and_(come, Reservation.ends_at > func.now()), Reservation.starts_at, Reservation.id)
+async def to_set_aside(session: AsyncSession, item_id: int, left: Mapping[int, int]) -> Sequence[Reservation]:
+    """Those that are booked, whose time has come and for which enough may be left, by location.
 
-
-async def line(session: AsyncSession, item_id: int, location_ids: Sequence[int], at_most: int) -> Sequence[Reservation]:
-    """Those who wait for the item at any location or one of these, in their order.
-
-    Who wants more than `at_most`, which is what is owned, isn't among them: nobody could ever serve them.
+    The one that starts first is at the head.
     """
-    place = or_(Reservation.location_id.is_(None), Reservation.location_id.in_(location_ids))
+    come = and_(_BOOKED, Reservation.set_aside_at <= func.now(), Reservation.ends_at > func.now())
+    enough = Reservation.quantity <= max(left.values(), default=0)
     return await _listed(
-        session, and_(Reservation.item_id == item_id, _WAITING, place, Reservation.quantity <= at_most), Reservation.id
+        session,
+        and_(Reservation.item_id == item_id, come, _to_pick_up_in(left), enough),
+        Reservation.starts_at,
+        Reservation.id,
     )
 
 
+async def line(session: AsyncSession, item_id: int, left: Mapping[int, int], at_most: int) -> Sequence[Reservation]:
+    """Those who wait for the item where something is left, in their order.
+
+    Who wants more than `at_most`, which is what is owned, isn't among them: nobody could ever serve them.
+    """
+    wanted = and_(_WAITING, _to_pick_up_in(left), Reservation.quantity <= at_most)
+    return await _listed(session, and_(Reservation.item_id == item_id, wanted), Reservation.id)
+
+
+def _to_pick_up_in(locations: Mapping[int, int]) -> Any:
+    """At one of them; or anywhere, if there is one."""
+    anywhere = Reservation.location_id.is_(None) if locations else false()
+    return or_(anywhere, Reservation.location_id.in_(list(locations)))
+
+
 async def _listed(session: AsyncSession, condition: Any, *order: Any) -> Sequence[Reservation]:
-    statement = select(Reservation).where(condition).order_by(*order).limit(_BATCH).options(*_shown)
+    statement = select(Reservation).where(condition).order_by(*order).limit(BATCH).options(*_shown)
     return (await session.scalars(statement.execution_options(populate_existing=True))).all()
 
 

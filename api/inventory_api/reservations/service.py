@@ -6,7 +6,7 @@ from http import HTTPStatus
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from inventory_api.database import Database
+from inventory_api.database import Database, is_passing
 from inventory_api.items import repository as items
 from inventory_api.items import service as items_service
 from inventory_api.items.models import Item, Tracking
@@ -162,10 +162,14 @@ async def pass_on(session: AsyncSession, item_id: int) -> None:
     if not await repository.is_awaited(session, item_id):
         return
     item = (await items.lock(session, [item_id]))[item_id]
-    now = await repository.now(session)
-    for reservation in await repository.over(session, item_id):
+    over = await repository.over(session, item_id)
+    for reservation in over:
         await _end(session, reservation, Status.EXPIRED, None)
-    for reservation in await repository.to_set_aside(session, item_id):
+    if len(over) == repository.BATCH:
+        return  # What the others hold isn't free yet; the next look ends them.
+    now = await repository.now(session)
+    left = await levels.available(session, item_id)
+    for reservation in await repository.to_set_aside(session, item_id, left):
         place = _place(reservation, await _places(session, item, reservation, now))
         if place is not None:
             await _set_aside(session, item, reservation, place, now)
@@ -183,7 +187,12 @@ async def pass_on_all(database: Database) -> None:
                 async with database.transaction() as session:
                     await pass_on(session, item_id)
             except Exception as error:
-                log.warning("an item is not passed on for now", item=item_id, error=type(error).__name__)
+                log.warning(
+                    "an item waits for the next look at what is reserved",
+                    item=item_id,
+                    error=type(error).__name__,
+                    exc_info=not is_passing(error),
+                )
         after = found[-1] if len(found) == _ITEMS_AT_ONCE else None
 
 
@@ -212,6 +221,7 @@ async def availability(session: AsyncSession, item_id: int, query: AvailabilityQ
     What is overdue is taken to come back at any moment, and units out of use not to come back into it.
     """
     item = await items_service.get(session, item_id)
+    _demand_pieces(item)
     now = await repository.now(session)
     since = max(now, query.since or now)
     until = query.until or since + _USUAL_VIEW
@@ -260,10 +270,8 @@ async def _book(
 
 async def _serve_line(session: AsyncSession, item: Item, now: datetime) -> None:
     left = await levels.available(session, item.id)
-    if not left:
-        return
     kept: set[int] = set()
-    for reservation in await repository.line(session, item.id, list(left), item.quantity):
+    for reservation in await repository.line(session, item.id, left, item.quantity):
         wants_any = reservation.location_id is None
         places = await _places(session, item, reservation, now)
         place = _place(reservation, {where: count for where, count in places.items() if where not in kept})
@@ -369,9 +377,13 @@ async def _item(session: AsyncSession, wanted: Reserve) -> Item:
         await session.refresh(unit)
         if unit.state != UnitState.LENDABLE:
             raise conflict("not-lendable", f"The unit {unit.serial} is {unit.state}.")
-    if item.tracking == Tracking.KIT:
-        raise conflict("kit", f"The item {item.sku} is a kit: reserve its parts.")
+    _demand_pieces(item)
     return item
+
+
+def _demand_pieces(item: Item) -> None:
+    if item.tracking == Tracking.KIT:
+        raise conflict("kit", f"The item {item.sku} is a kit: only its parts are reserved.")
 
 
 async def _locked(session: AsyncSession, caller: Principal, reservation_id: int) -> Reservation:

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from inventory_api.database import Database
 from inventory_api.ledger.command import check_stock
+from inventory_api.reservations import repository
 from inventory_api.reservations.service import pass_on_all
 from inventory_api.resources import Resources
 from sqlalchemy import event
@@ -235,6 +236,7 @@ async def test_a_kit_is_not_reserved_and_nothing_that_is_archived(
     postgres.execute("UPDATE items SET archived_at = now() WHERE id = %s", old, database=database)
 
     assert kind(await book(admin, kit, 10, 12)) == (409, "kit")
+    assert kind(await admin.get(f"/api/v1/items/{kit}/availability")) == (409, "kit")
     assert kind(await book(admin, old, 10, 12)) == (409, "archived")
 
 
@@ -495,6 +497,51 @@ async def test_another_unit_is_set_aside_where_the_chosen_one_is_out_of_use(
     assert (await shown(admin, booked))["unit_ids"] == [second]
     assert await statuses(admin, booked) == ["ready"]
     assert await stock_adds_up(postgres, database)
+
+
+async def test_however_many_holds_end_at_once_they_all_pass_on(
+    admin: Api, pod: Database, postgres: Postgres, database: str
+) -> None:
+    count = repository.BATCH + 20
+    item = (await admin.item(count))["id"]
+    held = [await wait(admin, item) for _ in range(count)]
+    last = await wait(admin, item, quantity=count)
+    postgres.execute("UPDATE reservations SET expires_at = now() WHERE status = 'ready'", database=database)
+
+    await pass_on_all(pod)
+    await pass_on_all(pod)
+
+    assert set(await statuses(admin, *held)) == {"expired"}
+    assert await statuses(admin, last) == ["ready"]
+
+
+async def test_what_cannot_be_set_aside_where_it_is_wanted_keeps_nobody_elsewhere_waiting(
+    admin: Api, pod: Database, postgres: Postgres, database: str, shelf: int
+) -> None:
+    item = (await admin.item(2))["id"]
+    there = created(await book(admin, item, 10, 12, location_id=shelf))
+    here = created(await book(admin, item, 11, 12, location_id=1))
+    postgres.execute("UPDATE reservations SET set_aside_at = now()", database=database)
+
+    await pass_on_all(pod)
+
+    assert await statuses(admin, there, here) == ["booked", "ready"]
+
+
+async def test_what_is_set_aside_early_is_refused_to_others_before_its_time_too(
+    admin: Api, pod: Database, postgres: Postgres, database: str
+) -> None:
+    item = (await admin.item(1))["id"]
+    first = created(await reserve(admin, item_id=item, starts_at=soon(10), ends_at=soon(20)))
+    before = created(await reserve(admin, item_id=item, starts_at=soon(3), ends_at=soon(9)))
+    postgres.execute("UPDATE reservations SET set_aside_at = now()", database=database)
+    await pass_on_all(pod)
+    assert await statuses(admin, first, before) == ["booked", "ready"]
+
+    assert kind(await reserve(admin, item_id=item, starts_at=soon(2), ends_at=soon(2.5))) == (409, "reserved")
+    await cancel(admin, before)
+    assert await statuses(admin, first) == ["ready"]
+    assert kind(await reserve(admin, item_id=item, starts_at=soon(2), ends_at=soon(4))) == (409, "reserved")
 
 
 async def test_one_item_that_fails_keeps_no_other_waiting(
