@@ -41,6 +41,10 @@ class Postgres:
     def url(self, database: str, role: str = "postgres") -> str:
         return str(self._server.get_uri(database)).replace("//postgres:", f"//{role}:")
 
+    def program(self, name: str) -> Path:
+        """One of the programs that came with this server, such as pgbench."""
+        return self._pg_ctl.with_name(name)
+
     @property
     def sockets(self) -> Path:
         """The folder in which it listens."""
