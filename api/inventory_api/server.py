@@ -1,5 +1,6 @@
 """One Uvicorn process, which drains when it is told to end."""
 
+import gc
 import signal
 import socket
 
@@ -19,8 +20,12 @@ _DRAIN_SECONDS = 25
 def serve(settings: ServiceSettings, listener: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT, then lets requests under way finish for up to 25 s."""
     configure_logs(settings.log_level, readable=settings.environment == "development")
+    app = create_app(settings)
+    # What is there now stays: each full collection would look through all of it, and hold all requests up meanwhile.
+    gc.freeze()
+    gc.enable()
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http="httptools",
         loop="uvloop",
         ws="none",
