@@ -97,6 +97,8 @@ def openapi_document() -> dict[str, Any]:
 
 def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
     database, passwords = Database(settings), Passwords()
+    metrics = Metrics(settings.version, settings.release, settings.revision)
+    metrics.show_pool(lambda: database.pool)
 
     async def ensure_first_admin(session: AsyncSession) -> None:
         if settings.admin_email and settings.admin_password:
@@ -107,7 +109,7 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
     return Resources(
         settings=settings,
         database=database,
-        metrics=Metrics(settings.version, settings.release, settings.revision),
+        metrics=metrics,
         passwords=passwords,
         readiness=Readiness(image, database, ensure_first_admin),
         throttle=SignInThrottle(settings.redis_url.get_secret_value() if settings.redis_url else None),

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from inventory_api.pool import WatchedPool
 from inventory_api.settings import SERVICE_APPLICATION_NAME, ServiceSettings
 
 log = structlog.get_logger()
@@ -55,6 +56,7 @@ class OutcomeUnknownError(Exception):
 def create_engine(settings: ServiceSettings) -> AsyncEngine:
     engine = create_async_engine(
         _asyncpg_url(settings.database_url.get_secret_value()),
+        poolclass=WatchedPool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
         pool_timeout=_POOL_WAIT_SECONDS,
@@ -131,6 +133,12 @@ class Database:
                 if _is_unanswered(error):
                     raise OutcomeUnknownError("the connection was lost at the commit") from error
                 raise
+
+    @property
+    def pool(self) -> WatchedPool:
+        pool = self.engine.pool
+        assert isinstance(pool, WatchedPool)  # noqa: S101 - create_engine says so
+        return pool
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -1,16 +1,33 @@
-"""What Prometheus sees. Labels are bounded: routes by their template, methods from a list."""
+"""What Prometheus sees. Labels are bounded: routes by their template, methods from a list, all else by the code."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+from inventory_api.pool import WatchedPool
+
+PLAIN_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+CacheResult = Literal["hit", "miss", "stale", "error"]
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# One more series for each that counts, which says when it began; the process's start says nearly the same.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -18,9 +35,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._requests = Counter(
-            "http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
-        )
+        self.in_progress = 0
+        self._requests = self._counter("http_requests", "Requests answered.", "method", "route", "status")
         self._duration = Histogram(
             "http_request_duration_seconds",
             "Time from a request's first byte to its answer's last.",
@@ -28,9 +44,16 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self._in_progress = Gauge("http_requests_in_progress", "Requests being answered now.", registry=self.registry)
-        self.ready = Gauge(
-            "inventory_ready", "1 once the schema is one that this release runs on.", registry=self.registry
+        # Looking a series up by its labels takes longer than counting in it.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._gauge("http_requests_in_progress", "Requests being answered now.").set_function(lambda: self.in_progress)
+        self.ready = self._gauge("inventory_ready", "1 once the schema is one that this release runs on.")
+        self._cache = self._counter("inventory_cache_answers", "Whether the cache had an answer.", "cache", "result")
+        self._rate_limited = self._counter(
+            "inventory_rate_limited", "Requests refused because their caller sent too many.", "route_class"
+        )
+        self._security_events = self._counter(
+            "inventory_security_events", "What security wants to see, such as failed sign-ins.", "kind"
         )
         Gauge(
             "inventory_build_info",
@@ -39,15 +62,65 @@ class Metrics:
             registry=self.registry,
         ).labels(version, release, revision).set(1)
 
-    @contextmanager
-    def in_progress(self) -> Iterator[None]:
-        with self._in_progress.track_inprogress():
-            yield
+    def answered(self, method: str, route: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """Counts a request; `trace_id` is that of a trace which is kept, and becomes the exemplar."""
+        known = method if method in METHODS else "OTHER"
+        series = self._series.get((known, route, status))
+        if series is None:
+            series = (self._requests.labels(known, route, str(status)), self._duration.labels(known, route))
+            self._series[known, route, status] = series
+        exemplar = {"trace_id": trace_id} if trace_id else None
+        series[0].inc(1, exemplar)
+        series[1].observe(seconds, exemplar)
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        known = method if method in _METHODS else "OTHER"
-        self._requests.labels(known, route, str(status)).inc()
-        self._duration.labels(known, route).observe(seconds)
+    def cache_answered(self, name: str, result: CacheResult) -> None:
+        self._cache.labels(name, result).inc()
 
-    def exposition(self) -> bytes:
-        return generate_latest(self.registry)
+    def rate_limited(self, route_class: str) -> None:
+        self._rate_limited.labels(route_class).inc()
+
+    def security_event(self, kind: str) -> None:
+        self._security_events.labels(kind).inc()
+
+    def show_pool(self, pool: Callable[[], WatchedPool]) -> None:
+        """Has each exposition tell how the pool is then."""
+        self.registry.register(_PoolCollector(pool))
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """All figures and their media type: OpenMetrics, which has the exemplars, for those who take it."""
+        if "application/openmetrics-text" in accept:
+            return generate_openmetrics(self.registry), OPENMETRICS  # type: ignore[no-untyped-call]
+        return generate_latest(self.registry), PLAIN_TEXT
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str) -> Gauge:
+        return Gauge(name, documentation, registry=self.registry)
+
+
+class _PoolCollector(Collector):
+    def __init__(self, pool: Callable[[], WatchedPool]) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterable[Metric]:
+        pool = self._pool()
+        connections = GaugeMetricFamily(
+            "inventory_database_connections", "Open connections to PostgreSQL.", labels=["state"]
+        )
+        connections.add_metric(["in_use"], pool.checkedout())
+        connections.add_metric(["idle"], pool.checkedin())
+        yield connections
+        yield GaugeMetricFamily(
+            "inventory_database_connections_limit", "Connections that this pod may have.", value=pool.limit
+        )
+        yield CounterMetricFamily(
+            "inventory_database_connection_waits",
+            "Times that a request found all connections in use and waited for one.",
+            value=pool.waits,
+        )
+        yield CounterMetricFamily(
+            "inventory_database_connection_timeouts",
+            "Times that it waited in vain.",
+            value=pool.timeouts,
+        )

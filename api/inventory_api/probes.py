@@ -1,10 +1,11 @@
 """What the cluster asks: whether the process lives, whether it may serve, and its figures."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import JSONResponse
 
 from inventory_api.dependencies import Shared
-from inventory_api.metrics import CONTENT_TYPE
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,6 +26,7 @@ async def readyz(shared: Shared) -> JSONResponse:
 
 
 @router.get("/metrics")
-async def metrics(shared: Shared) -> Response:
+async def metrics(shared: Shared, accept: Annotated[str, Header()] = "") -> Response:
     shared.metrics.ready.set(shared.readiness.ready)
-    return Response(shared.metrics.exposition(), media_type=CONTENT_TYPE)
+    figures, media_type = shared.metrics.exposition(accept)
+    return Response(figures, media_type=media_type)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -14,8 +13,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from inventory_api.database import OutcomeUnknownError, is_passing
-
-log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = {"Retry-After": "1"}
@@ -97,11 +94,13 @@ def request_id(request: Request) -> str:
 
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 - registered for this type
+    request.state.problem = error.kind
     return problem_response(request_id(request), error.status, error.kind, error.detail, error.headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    request.state.problem = "invalid-request"
     problems = error.errors()
     errors = [
         FieldProblem(field=_field(problem["loc"]), message=_message(problem)) for problem in problems[:_ERRORS_LISTED]
@@ -117,7 +116,7 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     phrase = HTTPStatus(error.status_code).phrase
-    kind = phrase.lower().replace(" ", "-")
+    request.state.problem = kind = phrase.lower().replace(" ", "-")
     return problem_response(
         request_id(request), error.status_code, kind, f"{str(error.detail).rstrip('.')}.", error.headers
     )
@@ -126,7 +125,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 async def _on_database(request: Request, error: Exception) -> JSONResponse:
     if not is_passing(error):
         raise error
-    log.warning("database unavailable", error=type(error).__name__)
+    request.state.cause = type(error).__name__
     kind, detail = "unavailable", "The database cannot be reached now. The request did nothing; send it again."
     if isinstance(error, OutcomeUnknownError) and request.method != "GET":
         kind = "outcome-unknown"
@@ -134,6 +133,7 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
             "The connection to the database was lost at the last moment, and the request may have been carried out. "
             "Send it again unchanged, with the same Idempotency-Key if it has one: nothing is done twice."
         )
+    request.state.problem = kind
     return problem_response(request_id(request), HTTPStatus.SERVICE_UNAVAILABLE, kind, detail, RETRY_AFTER)
 
 

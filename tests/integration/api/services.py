@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -135,8 +136,9 @@ class ServedProcess:
 
 
 @contextmanager
-def served(database_url: str, **environment: str) -> Iterator[ServedProcess]:
+def served(database_url: str, log: Path | None = None, **environment: str) -> Iterator[ServedProcess]:
     port = free_port()
+    output = log.open("wb") if log else None
     process = subprocess.Popen(
         [sys.executable, "-m", "inventory_api", "serve", "--port", str(port)],
         env={
@@ -147,7 +149,7 @@ def served(database_url: str, **environment: str) -> Iterator[ServedProcess]:
             "INVENTORY_ADMIN_PASSWORD": PASSWORD,
             **environment,
         },
-        stdout=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
         text=True,
     )
     service = ServedProcess(process, f"http://127.0.0.1:{port}")
@@ -157,6 +159,8 @@ def served(database_url: str, **environment: str) -> Iterator[ServedProcess]:
     finally:
         process.kill()
         process.wait()
+        if output:
+            output.close()
 
 
 def free_port() -> int:
