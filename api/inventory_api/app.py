@@ -17,6 +17,7 @@ from inventory_api.auth.endpoints import router as auth
 from inventory_api.build import NAME, installed_version
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
+from inventory_api.figures import service as figures
 from inventory_api.idempotency import repository as idempotency
 from inventory_api.items.endpoints import router as items
 from inventory_api.loans.endpoints import router as loans
@@ -158,7 +159,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _background(resources: Resources) -> None:
     await resources.readiness.await_schema()
-    await asyncio.gather(_forget_old_keys(resources), _pass_on_what_is_due(resources))
+    await asyncio.gather(
+        _forget_old_keys(resources),
+        _pass_on_what_is_due(resources),
+        figures.keep_current(resources.database, resources.metrics),
+    )
 
 
 async def _forget_old_keys(resources: Resources) -> None:

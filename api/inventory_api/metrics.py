@@ -1,6 +1,9 @@
 """What Prometheus sees. Labels are bounded: routes by their template, methods from a list, all else by the code."""
 
+import math
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from prometheus_client import (
@@ -30,6 +33,16 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+@dataclass(frozen=True)
+class Figures:
+    """How much there is of what the service is about."""
+
+    items: int
+    open_loans: int
+    overdue_loans: int
+    low_stock_items: int
+
+
 class Metrics:
     def __init__(self, version: str, release: str, revision: str) -> None:
         self.registry = CollectorRegistry()
@@ -54,6 +67,17 @@ class Metrics:
         )
         self._security_events = self._counter(
             "inventory_security_events", "What security wants to see, such as failed sign-ins.", "kind"
+        )
+        self._figures = {
+            "items": self._unknown("inventory_items", "Items in the catalogue; above 10,000 an estimate."),
+            "open_loans": self._unknown("inventory_open_loans", "Loans not yet returned; each part of a kit is one."),
+            "overdue_loans": self._unknown("inventory_overdue_loans", "Open loans that were due before now."),
+            "low_stock_items": self._unknown(
+                "inventory_low_stock_items", "Items of which fewer are available than their minimum stock."
+            ),
+        }
+        self._figures_at = self._unknown(
+            "inventory_figures_timestamp_seconds", "When the figures of items and loans were last taken, in Unix time."
         )
         Gauge(
             "inventory_build_info",
@@ -82,6 +106,11 @@ class Metrics:
     def security_event(self, kind: str) -> None:
         self._security_events.labels(kind).inc()
 
+    def show_figures(self, figures: Figures) -> None:
+        for name, value in asdict(figures).items():
+            self._figures[name].set(value)
+        self._figures_at.set(time.time())
+
     def show_pool(self, pool: Callable[[], WatchedPool]) -> None:
         """Has each exposition tell how the pool is then."""
         self.registry.register(_PoolCollector(pool))
@@ -97,6 +126,12 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str) -> Gauge:
         return Gauge(name, documentation, registry=self.registry)
+
+    def _unknown(self, name: str, documentation: str) -> Gauge:
+        """A gauge that is not taken for a zero before it is set."""
+        gauge = self._gauge(name, documentation)
+        gauge.set(math.nan)
+        return gauge
 
 
 class _PoolCollector(Collector):
