@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -38,6 +38,9 @@ from inventory_api.tokens import Tokens
 from inventory_api.units.endpoints import router as units
 from inventory_api.users import service as users_service
 from inventory_api.users.endpoints import router as users
+
+if TYPE_CHECKING:
+    from inventory_api.error_reports import ErrorReports
 
 log = structlog.get_logger()
 
@@ -80,7 +83,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     handle_problems(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES)
-    app.add_middleware(RequestRecord, metrics=resources.metrics)
+    app.add_middleware(RequestRecord, metrics=resources.metrics, errors=resources.errors)
     app.add_middleware(RequestIdentity, release=settings.release)
     app.include_router(_root(settings))
     app.include_router(probes.router)
@@ -115,7 +118,16 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         readiness=Readiness(image, database, ensure_first_admin),
         throttle=SignInThrottle(settings.redis_url.get_secret_value() if settings.redis_url else None),
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
+        errors=_error_reports(settings),
     )
+
+
+def _error_reports(settings: ServiceSettings) -> "ErrorReports | None":
+    if settings.sentry_dsn is None:
+        return None
+    from inventory_api.error_reports import ErrorReports
+
+    return ErrorReports(settings)
 
 
 def _root(settings: ServiceSettings) -> APIRouter:

@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inventory_api.logs import begin_request
 from inventory_api.metrics import Metrics
 from inventory_api.problems import problem_response
+
+if TYPE_CHECKING:
+    from inventory_api.error_reports import ErrorReports
 
 log = structlog.get_logger()
 
@@ -51,9 +54,10 @@ class RequestIdentity:
 class RequestRecord:
     """Counts and times every request and writes one line about it; whatever goes wrong inside becomes a 500."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, errors: "ErrorReports | None" = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._errors = errors
         # Bound once, or each line would bind it anew.
         self._log = log.bind()
 
@@ -106,6 +110,8 @@ class RequestRecord:
                 facts[name] = state[name]
         if failure is not None:
             self._log.error("request", exc_info=failure, **facts)
+            if self._errors is not None:
+                self._errors.report(failure, request_id=state["request_id"], method=scope["method"], route=route)
         elif status >= 500:
             self._log.warning("request", **facts)
         else:

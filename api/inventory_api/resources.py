@@ -1,6 +1,7 @@
 """What lives as long as the process and is shared by all requests."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inventory_api.database import Database
 from inventory_api.metrics import Metrics
@@ -9,6 +10,9 @@ from inventory_api.readiness import Readiness
 from inventory_api.settings import ServiceSettings
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
+
+if TYPE_CHECKING:
+    from inventory_api.error_reports import ErrorReports
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,10 @@ class Resources:
     readiness: Readiness
     throttle: SignInThrottle
     tokens: Tokens
+    errors: "ErrorReports | None" = None
 
     async def close(self) -> None:
         await self.throttle.close()
         await self.database.close()
+        if self.errors is not None:
+            await self.errors.close()

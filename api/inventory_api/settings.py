@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from inventory_api.build import installed_version
 from inventory_api.fields import PASSWORD_LENGTH, Email
-from inventory_api.urls import PostgresUrl, RedisUrl
+from inventory_api.urls import PostgresUrl, RedisUrl, SentryDsn
 
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
@@ -65,6 +65,9 @@ class ServiceSettings(BaseSettings):
     # all pods together must stay below the server's max_connections.
     database_pool_size: int = Field(default=8, ge=1, le=100)
     database_pool_overflow: int = Field(default=4, ge=0, le=100)
+
+    # Where unexpected errors go; nowhere, and at no cost, unless set.
+    sentry_dsn: SentryDsn | None = None
 
     @model_validator(mode="before")
     @classmethod

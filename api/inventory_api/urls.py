@@ -68,5 +68,19 @@ def _redis(url: SecretStr) -> SecretStr:
     return url
 
 
+def _sentry(dsn: SecretStr) -> SecretStr:
+    try:
+        parsed = urlsplit(dsn.get_secret_value())
+        complete = parsed.scheme in ("http", "https") and parsed.username and parsed.hostname
+        project = parsed.path.rpartition("/")[2]
+        _ = parsed.port
+    except ValueError:
+        complete, project = None, ""
+    if not (complete and project.isascii() and project.isdigit()):
+        raise ValueError("must be https://KEY@HOST/PROJECT, the DSN that Sentry shows for the project")
+    return dsn
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgresql)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
+SentryDsn = Annotated[SecretStr, AfterValidator(_sentry)]

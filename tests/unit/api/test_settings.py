@@ -173,3 +173,21 @@ def test_a_log_level_may_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatc
     environment(monkeypatch, **GOOD, INVENTORY_LOG_LEVEL="debug")
 
     assert read_settings(ServiceSettings).log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "hush",
+        "https://sentry.example/1",
+        "https://hush@sentry.example/hush",
+        "https://hush@sentry.example:port/1",
+        "ftp://hush@sentry.example/1",
+    ],
+)
+def test_a_wrong_sentry_dsn_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    environment(monkeypatch, **GOOD, INVENTORY_SENTRY_DSN=dsn)
+
+    said = refusal()
+    assert said.startswith("INVENTORY_SENTRY_DSN: must be ")
+    assert "hush" not in said
