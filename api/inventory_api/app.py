@@ -41,6 +41,7 @@ from inventory_api.users.endpoints import router as users
 
 if TYPE_CHECKING:
     from inventory_api.error_reports import ErrorReports
+    from inventory_api.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -85,6 +86,8 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES)
     app.add_middleware(RequestRecord, metrics=resources.metrics, errors=resources.errors)
     app.add_middleware(RequestIdentity, release=settings.release)
+    if resources.tracing is not None:
+        app.add_middleware(resources.tracing.of_requests)
     app.include_router(_root(settings))
     app.include_router(probes.router)
     app.include_router(_api())
@@ -119,7 +122,16 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         throttle=SignInThrottle(settings.redis_url.get_secret_value() if settings.redis_url else None),
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
         errors=_error_reports(settings),
+        tracing=_tracing(settings, database, metrics),
     )
+
+
+def _tracing(settings: ServiceSettings, database: Database, metrics: Metrics) -> "Tracing | None":
+    if settings.otlp_endpoint is None:
+        return None
+    from inventory_api.tracing import Tracing
+
+    return Tracing(settings, database.engine, metrics)
 
 
 def _error_reports(settings: ServiceSettings) -> "ErrorReports | None":

@@ -68,6 +68,9 @@ class Metrics:
         self._security_events = self._counter(
             "inventory_security_events", "What security wants to see, such as failed sign-ins.", "kind"
         )
+        self._spans = self._counter(
+            "inventory_trace_spans", "Spans that the collector took, and those that it could not be given.", "result"
+        )
         self._figures = {
             "items": self._unknown("inventory_items", "Items in the catalogue; above 10,000 an estimate."),
             "open_loans": self._unknown("inventory_open_loans", "Loans not yet returned; each part of a kit is one."),
@@ -105,6 +108,9 @@ class Metrics:
 
     def security_event(self, kind: str) -> None:
         self._security_events.labels(kind).inc()
+
+    def spans_exported(self, count: int, *, delivered: bool) -> None:
+        self._spans.labels("delivered" if delivered else "lost").inc(count)
 
     def show_figures(self, figures: Figures) -> None:
         for name, value in asdict(figures).items():

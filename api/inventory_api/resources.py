@@ -13,6 +13,7 @@ from inventory_api.tokens import Tokens
 
 if TYPE_CHECKING:
     from inventory_api.error_reports import ErrorReports
+    from inventory_api.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class Resources:
     throttle: SignInThrottle
     tokens: Tokens
     errors: "ErrorReports | None" = None
+    tracing: "Tracing | None" = None
 
     async def close(self) -> None:
         await self.throttle.close()
         await self.database.close()
-        if self.errors is not None:
-            await self.errors.close()
+        for sender in (self.tracing, self.errors):
+            if sender is not None:
+                await sender.close()

@@ -66,7 +66,9 @@ class ServiceSettings(BaseSettings):
     database_pool_size: int = Field(default=8, ge=1, le=100)
     database_pool_overflow: int = Field(default=4, ge=0, le=100)
 
-    # Where unexpected errors go; nowhere, and at no cost, unless set.
+    # Where traces and unexpected errors go; nowhere, and at no cost, unless set.
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
     sentry_dsn: SentryDsn | None = None
 
     @model_validator(mode="before")

@@ -191,3 +191,27 @@ def test_a_wrong_sentry_dsn_is_named_and_not_shown(monkeypatch: pytest.MonkeyPat
     said = refusal()
     assert said.startswith("INVENTORY_SENTRY_DSN: must be ")
     assert "hush" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTLP_ENDPOINT", "collector:4318"),
+        ("OTLP_ENDPOINT", "grpc://collector:4317"),
+        ("TRACE_SAMPLE_RATIO", "1.1"),
+        ("TRACE_SAMPLE_RATIO", "-0.1"),
+        ("TRACE_SAMPLE_RATIO", "nan"),
+    ],
+)
+def test_wrong_settings_of_traces_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment(monkeypatch, **GOOD, **{f"INVENTORY_{name}": value})
+
+    assert refusal().startswith(f"INVENTORY_{name}: ")
+
+
+def test_nothing_is_traced_or_reported_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, **GOOD)
+
+    settings = read_settings(ServiceSettings)
+
+    assert (settings.otlp_endpoint, settings.sentry_dsn, settings.trace_sample_ratio) == (None, None, 0.01)
