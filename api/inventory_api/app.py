@@ -18,6 +18,7 @@ from inventory_api.build import NAME, installed_version
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
 from inventory_api.figures import service as figures
+from inventory_api.health.endpoints import router as health
 from inventory_api.idempotency import repository as idempotency
 from inventory_api.items.endpoints import router as items
 from inventory_api.loans.endpoints import router as loans
@@ -161,7 +162,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    for domain in (auth, users, categories, items, units, stock, reservations, loans):
+    for domain in (auth, users, categories, items, units, stock, reservations, loans, health):
         router.include_router(domain)
     return router
 

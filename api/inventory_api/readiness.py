@@ -22,7 +22,7 @@ class Readiness:
     def __init__(
         self, image: ImageSchema, database: Database, ensure_first_admin: Callable[[AsyncSession], Awaitable[None]]
     ) -> None:
-        self._image = image
+        self.image = image
         self._database = database
         self._ensure_first_admin = ensure_first_admin
         self.ready = False
@@ -36,7 +36,7 @@ class Readiness:
             reasons = await self._look()
             if not reasons:
                 self.ready, self.reasons = True, ()
-                log.info("ready", expand=self._image.expand, contract=self._image.contract)
+                log.info("ready", expand=self.image.expand, contract=self.image.contract)
                 return
             if reasons != self.reasons:
                 log.warning("not ready", reasons=reasons)
@@ -47,7 +47,7 @@ class Readiness:
         failure = "The database's schema cannot be read"
         try:
             async with self._database.transaction() as session:
-                reasons = objections(self._image, await _read_schema(session))
+                reasons = objections(self.image, await read_schema(session))
                 if not reasons:
                     failure = "The first admin cannot be created"
                     await self._ensure_first_admin(session)
@@ -59,7 +59,7 @@ class Readiness:
             return (f"{failure}: {_first_line(error)}",)
 
 
-async def _read_schema(session: AsyncSession) -> DatabaseSchema:
+async def read_schema(session: AsyncSession) -> DatabaseSchema:
     if await session.scalar(select(func.to_regclass(schema_history.name))) is None:
         return DatabaseSchema((), ())
     return database_schema(applied_revisions((await session.execute(select_applied())).all()))

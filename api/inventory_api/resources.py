@@ -1,6 +1,7 @@
 """What lives as long as the process and is shared by all requests."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inventory_api.database import Database
@@ -27,6 +28,7 @@ class Resources:
     tokens: Tokens
     errors: "ErrorReports | None" = None
     tracing: "Tracing | None" = None
+    started: float = field(default_factory=time.monotonic)
 
     async def close(self) -> None:
         await self.throttle.close()

@@ -16,17 +16,17 @@ _CONNECTIONS = 20
 
 class SignInThrottle:
     def __init__(self, url: str | None) -> None:
-        self._redis = _client(url) if url else None
+        self.redis = _client(url) if url else None
 
     async def admit(self, email: str) -> bool:
         """Whether one more attempt for this address may be made, whether or not it has an account.
 
         The attempt is counted before it is made: attempts at once would all find the count of before.
         """
-        if self._redis is None:
+        if self.redis is None:
             return True
         try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
+            async with self.redis.pipeline(transaction=True) as pipeline:
                 pipeline.incr(_key(email))
                 pipeline.expire(_key(email), _WINDOW_SECONDS, nx=True)
                 attempts, _ = await pipeline.execute()
@@ -37,16 +37,16 @@ class SignInThrottle:
 
     async def forget(self, email: str) -> None:
         """Starts anew for an address whose owner has shown to know the password."""
-        if self._redis is None:
+        if self.redis is None:
             return
         try:
-            await self._redis.delete(_key(email))
+            await self.redis.delete(_key(email))
         except (RedisError, OSError) as error:
             log.warning("a sign-in still counts as an attempt", error=type(error).__name__)
 
     async def close(self) -> None:
-        if self._redis is not None:
-            await self._redis.aclose()
+        if self.redis is not None:
+            await self.redis.aclose()
 
 
 def _client(url: str) -> Redis:
