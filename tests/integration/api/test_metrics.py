@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from tests.integration.api.services import Api, client_of, created, ready, runni
 from tests.integration.conditions import soon
 from tests.integration.stores import SERVICE, Postgres
 
+PAGE = Path(__file__).parents[3] / "docs" / "observability.md"
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"}
 
 
@@ -25,6 +27,16 @@ async def figure(api: Api, series: str) -> float:
     found = re.search(rf"^{re.escape(series)} (.+)$", text, re.MULTILINE)
     assert found, f"{series} is not among\n{text}"
     return float(found[1])
+
+
+async def test_the_page_for_operators_names_every_metric_and_no_other(anybody: Api) -> None:
+    text = (await anybody.get("/metrics")).text
+    exposed = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+    section = PAGE.read_text().split("\n## Metrics\n")[1].split("\n## ")[0]
+    described = set(re.findall(r"^\| `([a-z_]+)`", section, re.MULTILINE))
+
+    assert described == {name for name in exposed if not name.startswith(("process_", "python_"))}
 
 
 async def test_openmetrics_is_for_those_who_accept_it(anybody: Api) -> None:
