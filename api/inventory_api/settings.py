@@ -1,16 +1,22 @@
 """Configuration: read in one place from the environment, validated once, and passed on."""
 
+import os
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from inventory_api.build import installed_version
 from inventory_api.fields import PASSWORD_LENGTH, Email
+from inventory_api.secret_files import SecretFiles, UnusableFile
 from inventory_api.urls import PostgresUrl, RedisUrl, SentryDsn
 
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
+_DOTENV = ".env"
+# The environment itself must say so: a file that lies about must not turn a production service into another one, or
+# slip a setting under those that its operator sees.
+_READS_DOTENV = frozenset({"development", "testing"})
 _CONFIG = SettingsConfigDict(
     env_prefix=_PREFIX,
     env_ignore_empty=True,
@@ -36,9 +42,34 @@ def _is_given(half: Any) -> Any:
     return half
 
 
-class ServiceSettings(BaseSettings):
+class _FromEnvironment(BaseSettings):
+    """Settings from the environment, where secrets may also come from files, and others from `.env` in development."""
+
     model_config = _CONFIG
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = SecretFiles(settings_cls, os.environ)
+        if os.environ.get(f"{_PREFIX}ENVIRONMENT", "").strip() not in _READS_DOTENV:
+            return init_settings, files, env_settings
+        return init_settings, files, env_settings, DotEnvSettingsSource(settings_cls, env_file=_DOTENV)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _comes_from_a_usable_file(cls, given: Any) -> Any:
+        if isinstance(given, UnusableFile):
+            raise ValueError(given.why)
+        return given
+
+
+class ServiceSettings(_FromEnvironment):
     environment: Literal["development", "testing", "staging", "production"] = "production"
     database_url: PostgresUrl
     redis_url: RedisUrl | None = None
@@ -80,9 +111,7 @@ class ServiceSettings(BaseSettings):
         return given
 
 
-class MigrationSettings(BaseSettings):
-    model_config = _CONFIG
-
+class MigrationSettings(_FromEnvironment):
     migration_database_url: PostgresUrl
     service_role: str = Field(default="inventory_app", min_length=1, max_length=63)
     app_uid: str = Field(default="", max_length=200)
@@ -102,6 +131,8 @@ def read_settings(kind: type[S], **given: Any) -> S:
         return kind(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(problem) for problem in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{_DOTENV}: cannot be read: {error}") from None
 
 
 def _sentence(problem: Any) -> str:
