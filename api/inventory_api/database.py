@@ -1,12 +1,13 @@
 """The service's way to PostgreSQL: pool, limits, and what counts as 'the database is away'."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
-from asyncpg.exceptions import TargetServerAttributeNotMatched
-from sqlalchemy import MetaData, event
+from asyncpg.exceptions import InvalidCachedStatementError, TargetServerAttributeNotMatched
+from sqlalchemy import Connection, MetaData, event, func, select
 from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -15,24 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from inventory_api.libpq import asyncpg_arguments
 from inventory_api.pool import WatchedPool
 from inventory_api.settings import SERVICE_APPLICATION_NAME, ServiceSettings
 
 log = structlog.get_logger()
 
-_CONNECT_SECONDS = 5
-_POOL_WAIT_SECONDS = 5
-_RECYCLE_SECONDS = 1800
-# The server ends a statement first; the client's limit is for a server that does not answer at all.
-_STATEMENT_SECONDS = 10
-_ANSWER_SECONDS = 12
-_LOCK_SECONDS = 5
-_IDLE_TRANSACTION_SECONDS = 15
-# asyncpg keeps prepared statements per connection; the service has a few dozen different ones.
+# The server ends a statement first; the client's limit, so much later, is for a server that does not answer at all.
+_ANSWER_SECONDS_MORE = 2
+# Statements that each connection keeps prepared; the service has some dozens of different ones.
 _PREPARED_STATEMENTS = 100
 _READ_ONLY = "25006"
 # SQLSTATEs after which the same request may succeed a moment later.
 _PASSING = ("08", "53", "57", "40", "55P03", _READ_ONLY)
+# A server that only reads, where another may write; and a statement that was prepared before a migration changed what
+# it returns, which is prepared anew the next time.
+_PASSING_IN_THE_DRIVER = (TargetServerAttributeNotMatched, InvalidCachedStatementError)
 # SQLSTATEs of a connection that is lost; by any other, the server says that it has undone the transaction.
 _CONNECTION_LOST = ("08", "57P")
 
@@ -54,41 +53,64 @@ class OutcomeUnknownError(Exception):
 
 
 def create_engine(settings: ServiceSettings) -> AsyncEngine:
+    url = make_url(settings.database_url.get_secret_value())
+    given = asyncpg_arguments(url.query)
+    pooled = settings.database_pooler == "transaction"
+    limits = _session_limits(settings)
     engine = create_async_engine(
-        _asyncpg_url(settings.database_url.get_secret_value()),
+        _asyncpg_url(url),
         poolclass=WatchedPool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
-        pool_timeout=_POOL_WAIT_SECONDS,
-        pool_recycle=_RECYCLE_SECONDS,
+        pool_timeout=settings.database_pool_wait_seconds,
+        pool_recycle=settings.database_recycle_seconds,
         pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
-            "timeout": _CONNECT_SECONDS,
+            "timeout": settings.database_connect_seconds,
             "target_session_attrs": "read-write",
-            "command_timeout": _ANSWER_SECONDS,
+            "command_timeout": settings.database_statement_seconds + _ANSWER_SECONDS_MORE,
             "prepared_statement_cache_size": _PREPARED_STATEMENTS,
-            "statement_cache_size": 0,
+            # asyncpg gives a statement a name, by which the server knows it again, only if it has a cache of its own.
+            # Behind a transaction pooler each transaction has another server process, where a name is unknown or
+            # somebody else's; there the statement's text goes along each time, in the same round trip.
+            "statement_cache_size": 0 if pooled else _PREPARED_STATEMENTS,
+            **given,
             "server_settings": {
+                **given.get("server_settings", {}),
                 "application_name": f"{SERVICE_APPLICATION_NAME}/{settings.release}",
-                "statement_timeout": f"{_STATEMENT_SECONDS}s",
-                "lock_timeout": f"{_LOCK_SECONDS}s",
-                "idle_in_transaction_session_timeout": f"{_IDLE_TRANSACTION_SECONDS}s",
                 "timezone": "UTC",
+                **({} if pooled else limits),
             },
         },
     )
     event.listen(engine.sync_engine, "do_connect", _try_each_host)
     event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
+    if pooled:
+        event.listen(engine.sync_engine, "begin", partial(_set_for_transaction, limits))
     return engine
 
 
-def _asyncpg_url(url: str) -> URL:
-    parsed = make_url(url).set(drivername="postgresql+asyncpg")
-    sslmode = parsed.query.get("sslmode")
-    # The one libpq parameter that such URLs usually carry; asyncpg calls it otherwise.
-    return parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode} if sslmode else {})
+def _session_limits(settings: ServiceSettings) -> dict[str, str]:
+    """How long the server lets a statement, a wait for a lock and a forgotten transaction of ours go on."""
+    seconds = {
+        "statement_timeout": settings.database_statement_seconds,
+        "lock_timeout": settings.database_lock_seconds,
+        "idle_in_transaction_session_timeout": settings.database_idle_transaction_seconds,
+    }
+    return {name: f"{round(limit * 1000)}ms" for name, limit in seconds.items()}
+
+
+def _set_for_transaction(limits: Mapping[str, str], connection: Connection) -> None:
+    """Behind a transaction pooler a session is somebody else's after the transaction, and so would its settings be."""
+    connection.execute(select(*(func.set_config(name, value, True) for name, value in limits.items())))
+
+
+def _asyncpg_url(url: URL) -> URL:
+    """The address alone: what else libpq's parameters say goes as arguments."""
+    where = {name: value for name, value in url.query.items() if name in ("host", "port")}
+    return url.set(drivername="postgresql+asyncpg", query=where)
 
 
 def _try_each_host(
@@ -152,7 +174,8 @@ def is_passing(error: Exception) -> bool:
             error.connection_invalidated
             or code.startswith(_PASSING)
             or (not code and isinstance(error, OperationalError | InterfaceError))
-            or isinstance(error.driver_exception, TargetServerAttributeNotMatched)
+            # SQLAlchemy's own error for the second has no driver's error, except as its cause.
+            or isinstance(getattr(error.orig, "__cause__", None), _PASSING_IN_THE_DRIVER)
         )
     return isinstance(error, OutcomeUnknownError | PoolTimeoutError | OSError | TimeoutError)
 

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 from inventory_api.build import installed_version
 from inventory_api.fields import PASSWORD_LENGTH, Email
 from inventory_api.secret_files import SecretFiles, UnusableFile
-from inventory_api.urls import PostgresUrl, RedisUrl, SentryDsn
+from inventory_api.urls import MigrationDatabaseUrl, RedisUrl, SentryDsn, ServiceDatabaseUrl
 
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
@@ -71,7 +71,7 @@ class _FromEnvironment(BaseSettings):
 
 class ServiceSettings(_FromEnvironment):
     environment: Literal["development", "testing", "staging", "production"] = "production"
-    database_url: PostgresUrl
+    database_url: ServiceDatabaseUrl
     redis_url: RedisUrl | None = None
     secret_key: SecretStr = Field(min_length=32)
     admin_email: Annotated[Email, BeforeValidator(_is_given)] | None = None
@@ -96,6 +96,15 @@ class ServiceSettings(_FromEnvironment):
     # all pods together must stay below the server's max_connections.
     database_pool_size: int = Field(default=8, ge=1, le=100)
     database_pool_overflow: int = Field(default=4, ge=0, le=100)
+    # "transaction" behind PgBouncer in that mode, or what is like it.
+    database_pooler: Literal["none", "transaction"] = "none"
+    database_connect_seconds: float = Field(default=5, ge=0.1, le=60)
+    database_pool_wait_seconds: float = Field(default=5, ge=0.1, le=60)
+    # Before a firewall or a load balancer forgets the connection, and after a failover everything moves within it.
+    database_recycle_seconds: int = Field(default=1800, ge=10, le=86_400)
+    database_statement_seconds: float = Field(default=10, ge=0.1, le=3600)
+    database_lock_seconds: float = Field(default=5, ge=0.1, le=3600)
+    database_idle_transaction_seconds: float = Field(default=15, ge=1, le=3600)
 
     # Where traces and unexpected errors go; nowhere, and at no cost, unless set.
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
@@ -112,7 +121,7 @@ class ServiceSettings(_FromEnvironment):
 
 
 class MigrationSettings(_FromEnvironment):
-    migration_database_url: PostgresUrl
+    migration_database_url: MigrationDatabaseUrl
     service_role: str = Field(default="inventory_app", min_length=1, max_length=63)
     app_uid: str = Field(default="", max_length=200)
     release: str = "none"

@@ -1,19 +1,30 @@
 """The stores' addresses, as the settings take them: parsed at the start, so that a wrong one is named and not tried."""
 
 import re
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from inventory_api.libpq import check_migration_parameters, check_service_parameters
+
 _POSTGRESQL_PORT = 5432
 # As SQLAlchemy splits it: a password may hold all but an @.
 _POSTGRESQL_URL = re.compile(r"(postgresql://(?:[^@]*@)?)([^/?]*)([^?]*)\??(.*)", re.DOTALL)
 
 
-def _postgresql(url: SecretStr) -> SecretStr:
+def _service_database(url: SecretStr) -> SecretStr:
+    return _postgresql(url, check_service_parameters)
+
+
+def _migration_database(url: SecretStr) -> SecretStr:
+    return _postgresql(url, check_migration_parameters)
+
+
+def _postgresql(url: SecretStr, check_parameters: Callable[[Mapping[str, Any]], None]) -> SecretStr:
     given = url.get_secret_value()
     if not given.startswith("postgresql://"):
         raise ValueError("must begin with postgresql://")
@@ -29,6 +40,7 @@ def _postgresql(url: SecretStr) -> SecretStr:
             "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE: "
             "host or port is wrong, or the password is not percent-encoded"
         ) from None
+    check_parameters(parsed.query)
     return SecretStr(address)
 
 
@@ -81,6 +93,7 @@ def _sentry(dsn: SecretStr) -> SecretStr:
     return dsn
 
 
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgresql)]
+ServiceDatabaseUrl = Annotated[SecretStr, AfterValidator(_service_database)]
+MigrationDatabaseUrl = Annotated[SecretStr, AfterValidator(_migration_database)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 SentryDsn = Annotated[SecretStr, AfterValidator(_sentry)]

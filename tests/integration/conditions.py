@@ -1,6 +1,7 @@
 """Waiting for something to become true, with a limit."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -22,3 +23,11 @@ async def soon(condition: Callable[[], Awaitable[bool]], seconds: float = PATIEN
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is awaited happens in another process
             await asyncio.sleep(_INTERVAL_SECONDS)
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS).close()
+    except OSError:
+        return False
+    return True

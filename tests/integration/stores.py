@@ -50,6 +50,11 @@ class Postgres:
         """The folder in which it listens."""
         return Path(self._server.get_postmaster_info().socket_dir)
 
+    @property
+    def account(self) -> str | None:
+        """The account of this machine that it runs under, if it isn't ours."""
+        return self._server.system_user
+
     def empty_database(self) -> str:
         return self._create(template="template1")
 

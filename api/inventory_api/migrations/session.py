@@ -20,7 +20,14 @@ POLL_SECONDS = 1.0
 # As long as a statement waits for a lock on a table, the service's queries on it wait behind it.
 LOCK_TIMEOUT_SECONDS = 1
 _LOCK_KEY = 0x696E76656E746F72  # "inventor"
-_CONNECT_TIMEOUT_SECONDS = 5
+_UNLESS_IN_THE_URL = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _CANCEL_SECONDS = 1.0
 # A process that is killed closes its connection. A node that dies doesn't: without these, its session and all of its
 # locks would stay until the server's own keepalives give up, after two hours.
@@ -156,29 +163,16 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
 
     Raises UnusableUrlError, and WaitedTooLongError when there is no connection by then.
     """
+    address = make_url(url).set(drivername="postgresql+psycopg2")
     engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg2"),
+        address,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args={
             "application_name": application_name,
             "target_session_attrs": "read-write",  # of several hosts, and of one that has become a standby
-            "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-            "keepalives": 1,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-            "options": " ".join(
-                f"-c {name}={value}"
-                for name, value in {
-                    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
-                    "statement_timeout": f"{math.ceil(limits.timeout_seconds)}s",
-                    **_GIVE_UP_A_DEAD_CLIENT,
-                    "search_path": "public",
-                    "timezone": "UTC",
-                }.items()
-            ),
+            **{name: value for name, value in _UNLESS_IN_THE_URL.items() if name not in address.query},
+            "options": _options(str(address.query.get("options", "")), limits),
         },
     )
     deadline = time.monotonic() + limits.wait_seconds
@@ -204,6 +198,18 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
         except DBAPIError:
             interruption.check()
             raise
+
+
+def _options(given: str, limits: Limits) -> str:
+    """The URL's options and ours; of a setting that comes twice, the server takes the last."""
+    settings = {
+        "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+        "statement_timeout": f"{math.ceil(limits.timeout_seconds)}s",
+        **_GIVE_UP_A_DEAD_CLIENT,
+        "search_path": "public",
+        "timezone": "UTC",
+    }
+    return " ".join([given, *(f"-c {name}={value}" for name, value in settings.items())]).strip()
 
 
 @contextmanager

@@ -188,17 +188,17 @@ async def test_a_server_that_only_reads_costs_answers_and_none_of_its_connection
 
 
 async def test_of_several_servers_the_one_that_takes_writes_is_used(
-    postgres: Postgres, database: str, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, database: str, own_postgres: Postgres
 ) -> None:
     own_postgres.execute(f"CREATE DATABASE {database}")
     own_postgres.demote()
-    monkeypatch.setattr("inventory_api.database._CONNECT_SECONDS", 0.5)
     with tempfile.TemporaryDirectory(prefix="silent-") as silent, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{silent}/{SOCKET}")
         listener.listen()
         hosts = f"{silent},{own_postgres.sockets},{postgres.sockets}"
         url = f"postgresql://{SERVICE}:@/{database}?host={hosts}&port=5432,5432,5432"
-        async with running(settings_for(url)) as app, client_of(app) as api:
+        settings = settings_for(url, database_connect_seconds=0.5)
+        async with running(settings) as app, client_of(app) as api:
             await ready(api)
             await api.sign_in()
             await api.item()
