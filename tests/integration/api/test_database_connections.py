@@ -125,6 +125,24 @@ async def test_a_connection_keeps_its_statements_prepared_but_none_behind_a_pool
         assert await scalar(settings, "SELECT count(*) > 0 FROM pg_prepared_statements") is kept
 
 
+async def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced(
+    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_api.database._IDLE_SECONDS", 0.0)
+    async with running(settings_for(postgres.url(database, SERVICE))) as app, client_of(app) as api:
+        await ready(api)
+        await api.sign_in()
+        await asyncio.gather(*(api.get("/api/v1/items") for _ in range(5)))
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+            database,
+            SERVICE,
+        )
+        found = [(await api.get("/api/v1/items")).status_code for _ in range(5)]
+
+    assert found == [200] * 5
+
+
 async def test_a_statement_that_a_migration_has_changed_is_prepared_anew(postgres: Postgres, database: str) -> None:
     postgres.execute("CREATE TABLE shelf AS SELECT 1 AS number", database=database)
     postgres.execute(f"GRANT SELECT ON shelf TO {SERVICE}", database=database)
