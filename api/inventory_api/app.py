@@ -17,6 +17,7 @@ from inventory_api.auth.endpoints import router as auth
 from inventory_api.build import NAME, installed_version
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
+from inventory_api.docs_page import router as docs
 from inventory_api.figures import service as figures
 from inventory_api.health.endpoints import router as health
 from inventory_api.idempotency import repository as idempotency
@@ -73,7 +74,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     app = FastAPI(
         title="Inventory",
         version=settings.version,
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
         # A redirect would name http, whatever the proxy speaks, and callers would send password or token there.
@@ -90,6 +91,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     if resources.tracing is not None:
         app.add_middleware(resources.tracing.of_requests)
     app.include_router(_root(settings))
+    app.include_router(docs)
     app.include_router(probes.router)
     app.include_router(_api())
     return app
