@@ -37,6 +37,9 @@ from inventory_api.settings import ServiceSettings
 from inventory_api.stock.endpoints import router as stock
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
+from inventory_api.traffic.rates import Rates
+from inventory_api.traffic.routes import RouteClass
+from inventory_api.traffic.stack import limit_requests, secure_answers
 from inventory_api.units.endpoints import router as units
 from inventory_api.users import service as users_service
 from inventory_api.users.endpoints import router as users
@@ -50,6 +53,7 @@ log = structlog.get_logger()
 # The largest body that this API takes, a user whose every character is written as an escaped surrogate pair, has 7 kB.
 # What is refused costs too: a body of unknown fields makes an error of each.
 MAX_BODY_BYTES = 16 * 1024
+MAX_IMPORT_BYTES = 32 * 1024 * 1024
 _KEYS_KEPT = timedelta(hours=24)
 _HOUSEKEEPING_SECONDS = 600
 
@@ -85,9 +89,11 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     app.state.resources = resources
     handle_problems(app)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, larger={RouteClass.IMPORT: MAX_IMPORT_BYTES})
+    limit_requests(app, resources)
     app.add_middleware(RequestRecord, metrics=resources.metrics, errors=resources.errors)
     app.add_middleware(RequestIdentity, release=settings.release)
+    secure_answers(app, settings)
     if resources.tracing is not None:
         app.add_middleware(resources.tracing.of_requests)
     app.include_router(_root(settings))
@@ -109,6 +115,7 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
     database, passwords = Database(settings), Passwords()
     metrics = Metrics(settings.version, settings.release, settings.revision)
     metrics.show_pool(lambda: database.pool)
+    rates = Rates(settings.redis_url.get_secret_value() if settings.redis_url else None)
 
     async def ensure_first_admin(session: AsyncSession) -> None:
         if settings.admin_email and settings.admin_password:
@@ -121,8 +128,9 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         database=database,
         metrics=metrics,
         passwords=passwords,
+        rates=rates,
         readiness=Readiness(image, database, ensure_first_admin),
-        throttle=SignInThrottle(settings.redis_url.get_secret_value() if settings.redis_url else None),
+        throttle=SignInThrottle(rates),
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
         errors=_error_reports(settings),
         tracing=_tracing(settings, database, metrics),

@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inventory_api.logs import begin_request
 from inventory_api.metrics import Metrics
 from inventory_api.problems import problem_response
+from inventory_api.traffic.routes import RouteClass, route_class
 
 if TYPE_CHECKING:
     from inventory_api.error_reports import ErrorReports
@@ -121,21 +123,23 @@ class RequestRecord:
 class BodyLimit:
     """Refuses a body that is too large, by the bytes that come and not only by the length that is announced."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[RouteClass, int]) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         received = 0
+        limit = self._larger.get(route_class(scope["method"], scope["path"]), self._limit)
 
         async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
-                raise HTTPException(413, f"A request may have {self._limit} bytes at most")
+            if received > limit:
+                raise HTTPException(413, f"A request may have {limit} bytes at most")
             return message
 
         await self._app(scope, receive_counted, send)

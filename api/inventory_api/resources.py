@@ -11,6 +11,7 @@ from inventory_api.readiness import Readiness
 from inventory_api.settings import ServiceSettings
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
+from inventory_api.traffic.rates import Rates
 
 if TYPE_CHECKING:
     from inventory_api.error_reports import ErrorReports
@@ -23,6 +24,7 @@ class Resources:
     database: Database
     metrics: Metrics
     passwords: Passwords
+    rates: Rates
     readiness: Readiness
     throttle: SignInThrottle
     tokens: Tokens
@@ -31,7 +33,7 @@ class Resources:
     started: float = field(default_factory=time.monotonic)
 
     async def close(self) -> None:
-        await self.throttle.close()
+        await self.rates.close()
         await self.database.close()
         for sender in (self.tracing, self.errors):
             if sender is not None:

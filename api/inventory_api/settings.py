@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 from inventory_api.build import installed_version
 from inventory_api.fields import PASSWORD_LENGTH, Email
 from inventory_api.secret_files import SecretFiles, UnusableFile
+from inventory_api.setting_values import Hosts, Networks, Origins, RequestRate
 from inventory_api.urls import MigrationDatabaseUrl, RedisUrl, SentryDsn, ServiceDatabaseUrl
 
 SERVICE_APPLICATION_NAME = "inventory-api"
@@ -105,6 +106,24 @@ class ServiceSettings(_FromEnvironment):
     database_statement_seconds: float = Field(default=10, ge=0.1, le=3600)
     database_lock_seconds: float = Field(default=5, ge=0.1, le=3600)
     database_idle_transaction_seconds: float = Field(default=15, ge=1, le=3600)
+    allowed_hosts: Hosts = ("*",)
+    cors_origins: Origins = ()
+    # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    trusted_proxies: Networks = ()
+    # For each user, or each address while it isn't known who calls; sign-in always by address. A page of a user
+    # interface makes a few dozen requests, and a barcode scanner one or two in a second.
+    rate_limits: bool = True
+    rate_limit_sign_in: RequestRate = "60/minute"
+    rate_limit_reads: RequestRate = "3000/minute"
+    rate_limit_writes: RequestRate = "600/minute"
+    rate_limit_reports: RequestRate = "120/minute"
+    # Above what one core works on at once; the rest would wait for it in memory instead of at the caller.
+    max_requests_in_flight: int = Field(default=200, ge=8, le=10_000)
+    # The event loop's delay that is put up with for a second, before fewer requests are let in.
+    max_delay_seconds: float = Field(default=0.25, ge=0.01, le=60)
+    request_seconds: float = Field(default=30, ge=0.1, le=3600)
+    export_seconds: float = Field(default=900, ge=0.1, le=86_400)
+    import_seconds: float = Field(default=300, ge=0.1, le=86_400)
 
     # Where traces and unexpected errors go; nowhere, and at no cost, unless set.
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None

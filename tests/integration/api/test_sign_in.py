@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from inventory_api.passwords import PLACES_IN_LINE
 from inventory_api.resources import Resources
 from inventory_api.throttle import SignInThrottle
+from inventory_api.traffic.rates import Rates
 from inventory_api.users.models import User
 from sqlalchemy import func, select
 
@@ -62,10 +63,11 @@ async def test_guesses_at_once_count_as_guesses_one_after_another_do(anybody: Ap
 
 
 async def test_a_burst_is_limited_however_many_connections_to_redis_it_asks_for(redis_url: str) -> None:
-    throttle = SignInThrottle(redis_url)
+    rates = Rates(redis_url)
+    throttle = SignInThrottle(rates)
 
     admitted = await asyncio.gather(*(throttle.admit("burst@example.com") for _ in range(300)))
-    await throttle.close()
+    await rates.close()
 
     assert sum(admitted) == 20
 
