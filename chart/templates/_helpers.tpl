@@ -49,6 +49,23 @@ app.kubernetes.io/component: service
 {{- toJson (concat $names .Values.app.secrets | reverse | uniq | reverse) -}}
 {{- end -}}
 
+{{/* The service's environment, as JSON: what the ingress tells, and app.config, which wins. */}}
+{{- define "inventory.config" -}}
+{{- $told := dict -}}
+{{- if .Values.ingress.enabled -}}
+{{- with .Values.ingress.host -}}
+{{- $name := include "inventory.fullname" $ -}}
+{{- $service := printf "%s.%s" $name $.Release.Namespace -}}
+{{- $hosts := list . $name $service (printf "%s.svc" $service) (printf "%s.svc.cluster.local" $service) "localhost" "127.0.0.1" -}}
+{{- $told = set $told "INVENTORY_ALLOWED_HOSTS" (join "," $hosts) -}}
+{{- end -}}
+{{- with .Values.ingress.trustedProxies -}}
+{{- $told = set $told "INVENTORY_TRUSTED_PROXIES" (join "," .) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (merge (deepCopy .Values.app.config) $told) -}}
+{{- end -}}
+
 {{/* Name of a ClusterRole: (list $ "operator"). No two releases in the cluster have the same: no name holds a colon. */}}
 {{- define "inventory.clusterRoleName" -}}
 {{- $ := index . 0 -}}

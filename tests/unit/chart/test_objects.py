@@ -1,8 +1,13 @@
 """What the chart promises of its objects."""
 
-import pytest
+import os
+from pathlib import Path
 
-from .render import MANIFESTS, Object, kinds, load, one, pod_templates, render, scenario
+import pytest
+from inventory_api.app import MAX_IMPORT_BYTES
+from inventory_api.settings import ServiceSettings, read_settings
+
+from .render import MANIFESTS, SCENARIOS, Object, kinds, load, one, pod_templates, render, scenario
 
 
 def test_the_ingress_shows_the_front_page_and_the_api_but_no_probe_and_no_metrics() -> None:
@@ -17,7 +22,53 @@ def test_the_ingress_belongs_to_no_controller_unless_told() -> None:
     ingress = one(render("--set", "ingress.enabled=true"), "Ingress", "inventory")
 
     assert "ingressClassName" not in ingress["spec"]
-    assert "annotations" not in ingress["metadata"]
+    assert "kubernetes.io/ingress.class" not in ingress["metadata"]["annotations"]
+
+
+def test_the_ingress_lets_through_what_the_service_takes_and_waits_as_long_as_it_may_take() -> None:
+    annotations = one(render("--set", "ingress.enabled=true"), "Ingress", "inventory")["metadata"]["annotations"]
+    prefix = "nginx.ingress.kubernetes.io"
+    megabytes = int(annotations[f"{prefix}/proxy-body-size"].removesuffix("m"))
+
+    assert megabytes * 1024 * 1024 > MAX_IMPORT_BYTES
+    assert int(annotations[f"{prefix}/proxy-read-timeout"]) > ServiceSettings.model_fields["import_seconds"].default
+
+
+def test_the_service_answers_to_the_ingresss_host_and_believes_its_controller_unless_told_otherwise() -> None:
+    def config(*values: str) -> Object:
+        app: Object = one(render("--set", ",".join(("ingress.enabled=true", *values))), "InventoryApp", "inventory")
+        found: Object = app["spec"].get("config", {})
+        return found
+
+    named = config("ingress.host=inventory.example.com")
+    any_host = config("ingress.trustedProxies=null")
+    own = config("ingress.host=inventory.example.com", "app.config.INVENTORY_ALLOWED_HOSTS=other.example.com")
+
+    assert named["INVENTORY_ALLOWED_HOSTS"].split(",") == [
+        "inventory.example.com",
+        "inventory",
+        "inventory.default",
+        "inventory.default.svc",
+        "inventory.default.svc.cluster.local",
+        "localhost",
+        "127.0.0.1",
+    ]
+    assert named["INVENTORY_TRUSTED_PROXIES"].startswith("10.0.0.0/8,")
+    assert any_host == {}
+    assert own["INVENTORY_ALLOWED_HOSTS"] == "other.example.com"
+    assert "config" not in one(scenario(None), "InventoryApp", "inventory")["spec"]
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name)
+def test_the_service_takes_the_configuration_that_the_chart_gives_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("INVENTORY_")]:
+        monkeypatch.delenv(name)
+    for app in [found for found in scenario(path) if found["kind"] == "InventoryApp"]:
+        for name, value in app["spec"].get("config", {}).items():
+            monkeypatch.setenv(name, value)
+        read_settings(ServiceSettings, database_url="postgresql://db/inventory", secret_key="k" * 32)
 
 
 def test_the_autoscaler_drives_the_inventoryapp_which_then_has_no_count_of_its_own() -> None:
