@@ -111,11 +111,11 @@ class ServiceSettings(_FromEnvironment):
     # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: Networks = ()
     # For each user, or each address while it isn't known who calls; sign-in always by address. A page of a user
-    # interface makes a few dozen requests, and a barcode scanner one or two in a second.
+    # interface makes a few dozen requests, and a script that books line by line some thirty in a second.
     rate_limits: bool = True
     rate_limit_sign_in: RequestRate = "60/minute"
     rate_limit_reads: RequestRate = "3000/minute"
-    rate_limit_writes: RequestRate = "600/minute"
+    rate_limit_writes: RequestRate = "2000/minute"
     rate_limit_reports: RequestRate = "120/minute"
     # Above what one core works on at once; the rest would wait for it in memory instead of at the caller.
     max_requests_in_flight: int = Field(default=200, ge=8, le=10_000)

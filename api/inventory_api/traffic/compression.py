@@ -7,7 +7,7 @@ from inventory_api.traffic.routes import RouteClass, route_class
 
 # Below, an answer fits into a packet or two, and is not worth the time.
 _MINIMUM_BYTES = 1024
-# A list of 50 items takes half the time of level 6, and is a few per cent larger.
+# A list of 50 items takes half the time of level 6, and is a tenth larger.
 _LEVEL = 3
 
 
