@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import asyncpg
 import structlog
 from asyncpg.exceptions import InvalidCachedStatementError, TargetServerAttributeNotMatched
 from sqlalchemy import Connection, MetaData, event, func, select
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
@@ -19,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from inventory_api.libpq import asyncpg_arguments
 from inventory_api.pool import WatchedPool
+from inventory_api.reads import Reads
 from inventory_api.settings import SERVICE_APPLICATION_NAME, ServiceSettings
 
 log = structlog.get_logger()
@@ -55,12 +58,8 @@ class OutcomeUnknownError(Exception):
 
 
 def create_engine(settings: ServiceSettings) -> AsyncEngine:
-    url = make_url(settings.database_url.get_secret_value())
-    given = asyncpg_arguments(url.query)
-    pooled = settings.database_pooler == "transaction"
-    limits = _session_limits(settings)
     engine = create_async_engine(
-        _asyncpg_url(url),
+        _address(settings),
         poolclass=WatchedPool,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
@@ -68,31 +67,66 @@ def create_engine(settings: ServiceSettings) -> AsyncEngine:
         pool_recycle=settings.database_recycle_seconds,
         pool_use_lifo=True,
         hide_parameters=True,
-        connect_args={
-            "timeout": settings.database_connect_seconds,
-            "target_session_attrs": "read-write",
-            "command_timeout": settings.database_statement_seconds + _ANSWER_SECONDS_MORE,
-            "prepared_statement_cache_size": _PREPARED_STATEMENTS,
-            # asyncpg gives a statement a name, by which the server knows it again, only if it has a cache of its own.
-            # Behind a transaction pooler each transaction has another server process, where a name is unknown or
-            # somebody else's; there the statement's text goes along each time, in the same round trip.
-            "statement_cache_size": 0 if pooled else _PREPARED_STATEMENTS,
-            **given,
-            "server_settings": {
-                **given.get("server_settings", {}),
-                "application_name": f"{SERVICE_APPLICATION_NAME}/{settings.release}",
-                "timezone": "UTC",
-                **({} if pooled else limits),
-            },
-        },
+        connect_args={"prepared_statement_cache_size": _PREPARED_STATEMENTS, **_connect_arguments(settings)},
     )
     event.listen(engine.sync_engine, "checkin", _note_use)
     event.listen(engine.sync_engine, "checkout", partial(_ping_after_idling, engine.sync_engine.dialect))
     event.listen(engine.sync_engine, "do_connect", _try_each_host)
     event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
-    if pooled:
-        event.listen(engine.sync_engine, "begin", partial(_set_for_transaction, limits))
+    if _is_pooled(settings):
+        event.listen(engine.sync_engine, "begin", partial(_set_for_transaction, _session_limits(settings)))
     return engine
+
+
+def create_reads(settings: ServiceSettings) -> Reads:
+    limits = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _session_limits(settings).items())
+    _, where = PGDialect_asyncpg().create_connect_args(_address(settings))  # type: ignore[no-untyped-call]
+    return Reads(
+        partial(_connect, where, _connect_arguments(settings)),
+        size=settings.database_read_pool_size,
+        wait_seconds=settings.database_pool_wait_seconds,
+        recycle_seconds=settings.database_recycle_seconds,
+        in_transaction_after=f"SELECT {limits}" if _is_pooled(settings) else None,
+    )
+
+
+async def _connect(where: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    """A connection to the first of the hosts that can be had, each of which gets its own time."""
+    if not isinstance(where.get("host"), list):
+        return await asyncpg.connect(**where, **arguments)
+    *first, last = zip(where["host"], where["port"], strict=True)
+    for host, port in first:
+        try:
+            return await asyncpg.connect(**{**where, "host": host, "port": port}, **arguments)
+        except Exception as error:
+            log.info("database server passed over", host=host, port=port, error=type(error).__name__)
+    return await asyncpg.connect(**{**where, "host": last[0], "port": last[1]}, **arguments)
+
+
+def _is_pooled(settings: ServiceSettings) -> bool:
+    return settings.database_pooler == "transaction"
+
+
+def _connect_arguments(settings: ServiceSettings) -> dict[str, Any]:
+    """All that asyncpg is told beside the address."""
+    given = asyncpg_arguments(make_url(settings.database_url.get_secret_value()).query)
+    pooled = _is_pooled(settings)
+    return {
+        "timeout": settings.database_connect_seconds,
+        "target_session_attrs": "read-write",
+        "command_timeout": settings.database_statement_seconds + _ANSWER_SECONDS_MORE,
+        # asyncpg gives a statement a name, by which the server knows it again, only if it has a cache of its own.
+        # Behind a transaction pooler each transaction has another server process, where a name is unknown or
+        # somebody else's; there the statement's text goes along each time, in the same round trip.
+        "statement_cache_size": 0 if pooled else _PREPARED_STATEMENTS,
+        **given,
+        "server_settings": {
+            **given.get("server_settings", {}),
+            "application_name": f"{SERVICE_APPLICATION_NAME}/{settings.release}",
+            "timezone": "UTC",
+            **({} if pooled else _session_limits(settings)),
+        },
+    }
 
 
 def _note_use(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
@@ -132,8 +166,9 @@ def _set_for_transaction(limits: Mapping[str, str], connection: Connection) -> N
     connection.execute(select(*(func.set_config(name, value, True) for name, value in limits.items())))
 
 
-def _asyncpg_url(url: URL) -> URL:
+def _address(settings: ServiceSettings) -> URL:
     """The address alone: what else libpq's parameters say goes as arguments."""
+    url = make_url(settings.database_url.get_secret_value())
     where = {name: value for name, value in url.query.items() if name in ("host", "port")}
     return url.set(drivername="postgresql+asyncpg", query=where)
 
@@ -164,6 +199,7 @@ class Database:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.engine = create_engine(settings)
+        self.reads = create_reads(settings)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -188,6 +224,7 @@ class Database:
         return pool
 
     async def close(self) -> None:
+        await self.reads.close()
         await self.engine.dispose()
 
 
@@ -202,7 +239,10 @@ def is_passing(error: Exception) -> bool:
             # SQLAlchemy's own error for the second has no driver's error, except as its cause.
             or isinstance(getattr(error.orig, "__cause__", None), _PASSING_IN_THE_DRIVER)
         )
-    return isinstance(error, OutcomeUnknownError | PoolTimeoutError | OSError | TimeoutError)
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_PASSING) or isinstance(error, _PASSING_IN_THE_DRIVER)
+    passing = (OutcomeUnknownError, PoolTimeoutError, OSError, TimeoutError, asyncpg.InterfaceError)
+    return isinstance(error, passing)
 
 
 def _is_unanswered(error: Exception) -> bool:

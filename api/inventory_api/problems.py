@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+from asyncpg.exceptions import InterfaceError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -84,7 +85,7 @@ def handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    for kind in (DBAPIError, OutcomeUnknownError, PoolTimeoutError, OSError):
+    for kind in (DBAPIError, PostgresError, InterfaceError, OutcomeUnknownError, PoolTimeoutError, OSError):
         app.add_exception_handler(kind, _on_database)
 
 

@@ -95,8 +95,10 @@ class ServiceSettings(_FromEnvironment):
     reservation_seconds_between_looks: float = Field(default=5, ge=0.1, le=3600)
     # Connections of one pod. Requests of one process share a core, so a few connections keep the database busy;
     # all pods together must stay below the server's max_connections.
-    database_pool_size: int = Field(default=8, ge=1, le=100)
-    database_pool_overflow: int = Field(default=4, ge=0, le=100)
+    database_pool_size: int = Field(default=6, ge=1, le=100)
+    database_pool_overflow: int = Field(default=2, ge=0, le=100)
+    # Connections for single statements that only read, which is what most requests need.
+    database_read_pool_size: int = Field(default=4, ge=1, le=100)
     # "transaction" behind PgBouncer in that mode, or what is like it.
     database_pooler: Literal["none", "transaction"] = "none"
     database_connect_seconds: float = Field(default=5, ge=0.1, le=60)
