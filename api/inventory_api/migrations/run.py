@@ -30,7 +30,6 @@ from inventory_api.migrations.session import (
     Interruption,
     Limits,
     TimeLimitError,
-    UnusableUrlError,
     WaitedTooLongError,
     connected,
     database_error,
@@ -99,7 +98,7 @@ class MigrationRun:
                 step()
             except (WaitedTooLongError, ConnectionLostError, InterruptedRunError) as reason:
                 outcome, error = "waiting", str(reason)
-            except (RefusedError, UnusableUrlError) as reason:
+            except RefusedError as reason:
                 outcome, error = "refused", str(reason)
             except (MigrationFailedError, TimeLimitError) as reason:
                 outcome, error = "failed", str(reason)

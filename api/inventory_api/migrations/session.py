@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class in spite of its name
 from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 POLL_SECONDS = 1.0
@@ -40,15 +40,6 @@ _GIVE_UP_A_DEAD_CLIENT = {
     "idle_in_transaction_session_timeout": "60s",
 }
 _CONNECTION_LOST = ("08", "57P")  # SQLSTATE classes: connection exception, operator intervention by shutdown
-
-
-class UnusableUrlError(Exception):
-    """The database's URL has a parameter that libpq does not know."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "INVENTORY_MIGRATION_DATABASE_URL has a parameter that PostgreSQL's client library does not know"
-        )
 
 
 class WaitedTooLongError(Exception):
@@ -161,7 +152,7 @@ def locked_connection(
 def connected(url: str, application_name: str, limits: Limits, interruption: Interruption) -> Iterator[Connection]:
     """A connection in autocommit to a database that may take `limits.wait_seconds` to come up.
 
-    Raises UnusableUrlError, and WaitedTooLongError when there is no connection by then.
+    Raises WaitedTooLongError when there is no connection by then.
     """
     address = make_url(url).set(drivername="postgresql+psycopg2")
     engine = create_engine(
@@ -181,8 +172,6 @@ def connected(url: str, application_name: str, limits: Limits, interruption: Int
         try:
             connection = engine.connect()
             break
-        except ProgrammingError:  # libpq does not know one of the URL's options
-            raise UnusableUrlError from None
         except OperationalError as error:
             if time.monotonic() >= deadline:
                 raise WaitedTooLongError(

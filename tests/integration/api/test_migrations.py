@@ -18,11 +18,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from inventory_api.migrations.history import RECORD_TABLES
 from inventory_api.migrations.revisions import read_image
-from inventory_api.migrations.run import MigrationRun
 from inventory_api.migrations.session import InterruptedRunError, Interruption
 from inventory_api.models import metadata
-from inventory_api.settings import MigrationSettings
-from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event
 
 from tests.integration.api.overlays import Overlay
@@ -562,14 +559,15 @@ def test_a_command_without_its_settings_says_which_are_missing() -> None:
 
 
 def test_a_url_with_an_unknown_parameter_is_refused_without_showing_it() -> None:
-    url = SecretStr("postgresql://owner:secret@host/inventory?no_such_option=1")
-    settings = MigrationSettings(migration_database_url=url, migration_wait_seconds=0)
+    command = [sys.executable, "-m", "inventory_api", "migrate", "status"]
+    url = "postgresql://owner:secret@host/inventory?no_such_option=1"
+    environment = {**os.environ, "INVENTORY_MIGRATION_DATABASE_URL": url}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    result = MigrationRun(settings, Interruption()).status()
-
-    assert (result.outcome, result.exit_code) == ("refused", 3)
-    assert "INVENTORY_MIGRATION_DATABASE_URL" in result.error
-    assert "secret" not in result.error
+    result = json.loads(process.stdout)
+    assert (process.returncode, result["result"]) == (3, "refused")
+    assert "INVENTORY_MIGRATION_DATABASE_URL: has the parameter no_such_option" in result["error"]
+    assert "secret" not in process.stdout + process.stderr
 
 
 def test_an_error_that_nobody_thought_of_is_reported_too(postgres: Postgres, database: str, overlay: Overlay) -> None:

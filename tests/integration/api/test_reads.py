@@ -18,7 +18,7 @@ from tests.integration.stores import SERVICE, Postgres
 SESSION = Statement(select(func.pg_backend_pid().label("pid")))
 SLEEP = Statement(select(func.pg_sleep(bindparam("seconds")).label("slept")))
 ITEM = Statement(select(Item.sku, Item.attributes).where(Item.id == bindparam("item")))
-END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'inventory-api/r1' AND datname = %s"
+END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%%/r1' AND datname = %s"
 
 
 @pytest.fixture
