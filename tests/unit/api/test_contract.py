@@ -1,0 +1,116 @@
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from inventory_api.app import openapi_document
+
+from tests.contract import PUBLISHED, breaking_changes
+
+OPERATION: dict[str, Any] = {
+    "operationId": "lend",
+    "parameters": [{"in": "query", "name": "limit", "schema": {"type": "integer", "maximum": 200}}],
+    "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Wanted"}}}},
+    "responses": {"201": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Shown"}}}}},
+}
+DOCUMENT: dict[str, Any] = {
+    "paths": {"/loans": {"post": OPERATION}},
+    "components": {
+        "schemas": {
+            "Wanted": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["item"],
+                "properties": {
+                    "item": {"type": "integer", "minimum": 1},
+                    "note": {"anyOf": [{"type": "string", "maxLength": 100}, {"type": "null"}]},
+                    "kind": {"type": "string", "enum": ["a", "b"]},
+                },
+            },
+            "Shown": {
+                "type": "object",
+                "required": ["id", "parts"],
+                "properties": {
+                    "id": {"type": "integer"},
+                    "parts": {"type": "array", "items": {"$ref": "#/components/schemas/Shown"}},
+                },
+            },
+        }
+    },
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The document with one value set, or taken away if it is None; `path` has its keys, apart by spaces."""
+    document = deepcopy(DOCUMENT)
+    *inner, last = [int(key) if key.isdigit() and key != "201" else key for key in path.split(" ")]
+    where: Any = document
+    for key in inner:
+        where = where[key]
+    if value is None:
+        del where[last]
+    else:
+        where[last] = value
+    return document
+
+
+OF = "paths /loans post"
+WANTED, SHOWN = "components schemas Wanted", "components schemas Shown"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("paths /loans", None, "POST /loans is gone"),
+        (f"{OF} operationId", "borrow", "POST /loans is called borrow, no longer lend"),
+        (f"{OF} parameters", [], "POST /loans has no query parameter limit any more"),
+        (f"{OF} parameters 0 required", True, "POST /loans needs the query parameter limit"),
+        (f"{OF} parameters 0 schema maximum", 100, "POST /loans limit has a tighter maximum"),
+        (f"{OF} requestBody required", True, "POST /loans needs a body"),
+        (f"{OF} responses 201", None, "POST /loans answers no 201 any more"),
+        (f"{WANTED} required", ["item", "kind"], "POST /loans body.kind is needed"),
+        (f"{WANTED} properties note", None, "POST /loans body.note is refused"),
+        (f"{WANTED} properties item minimum", 2, "POST /loans body.item has a tighter minimum"),
+        (f"{WANTED} properties item type", "string", "POST /loans body.item takes no integer any more"),
+        (f"{WANTED} properties note anyOf 0 maxLength", 50, "POST /loans body.note has a tighter maxLength"),
+        (f"{WANTED} properties note anyOf", [{"type": "string"}], "POST /loans body.note takes no null any more"),
+        (f"{WANTED} properties kind enum", ["a"], "POST /loans body.kind takes fewer values"),
+        (f"{SHOWN} properties id", None, "POST /loans 201.id is gone"),
+        (f"{SHOWN} properties id type", "string", "POST /loans 201.id may be string now"),
+        (f"{SHOWN} required", ["id"], "POST /loans 201.parts may be left out now"),
+    ],
+)
+def test_what_callers_rely_on_is_seen_to_be_broken(path: str, value: Any, told: str) -> None:
+    assert told in breaking_changes(DOCUMENT, changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("paths /items", {"get": OPERATION}),
+        (f"{OF} parameters 0 schema maximum", 500),
+        (f"{WANTED} properties more", {"type": "string"}),
+        (f"{WANTED} properties kind enum", ["a", "b", "c"]),
+        (f"{WANTED} required", []),
+        (f"{SHOWN} properties more", {"type": "string"}),
+        (f"{SHOWN} required", ["id", "parts", "more"]),
+    ],
+)
+def test_what_is_only_added_breaks_nothing(path: str, value: Any) -> None:
+    assert breaking_changes(DOCUMENT, changed(path, value)) == []
+
+
+def test_the_published_contract_is_kept() -> None:
+    assert breaking_changes(json.loads(PUBLISHED.read_text()), openapi_document()) == []
+
+
+def test_the_published_contract_is_that_of_this_service() -> None:
+    assert json.loads(PUBLISHED.read_text()) == openapi_document(), "make openapi"
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_may_go_wrong() -> None:
+    operations = [operation for methods in openapi_document()["paths"].values() for operation in methods.values()]
+
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert openapi_document()["openapi"].startswith("3.1.")
