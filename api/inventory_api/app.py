@@ -22,6 +22,7 @@ from inventory_api.figures import service as figures
 from inventory_api.health.endpoints import router as health
 from inventory_api.idempotency import repository as idempotency
 from inventory_api.items.endpoints import router as items
+from inventory_api.labels.endpoints import router as labels
 from inventory_api.loans.endpoints import router as loans
 from inventory_api.metrics import Metrics
 from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
@@ -172,7 +173,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    for domain in (auth, users, categories, items, units, stock, reservations, loans, health):
+    for domain in (auth, users, categories, items, units, stock, reservations, loans, labels, health):
         router.include_router(domain)
     return router
 
