@@ -35,12 +35,14 @@ from inventory_api.reservations import service as reservations_service
 from inventory_api.reservations.endpoints import router as reservations
 from inventory_api.resources import Resources
 from inventory_api.settings import ServiceSettings
+from inventory_api.slots import Slots, TransferSlots
 from inventory_api.stock.endpoints import router as stock
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
 from inventory_api.traffic.rates import Rates
 from inventory_api.traffic.routes import RouteClass
 from inventory_api.traffic.stack import limit_requests, secure_answers
+from inventory_api.transfer.endpoints import router as transfer
 from inventory_api.units.endpoints import router as units
 from inventory_api.users import service as users_service
 from inventory_api.users.endpoints import router as users
@@ -54,7 +56,6 @@ log = structlog.get_logger()
 # The largest body that this API takes, a user whose every character is written as an escaped surrogate pair, has 7 kB.
 # What is refused costs too: a body of unknown fields makes an error of each.
 MAX_BODY_BYTES = 16 * 1024
-MAX_IMPORT_BYTES = 32 * 1024 * 1024
 _KEYS_KEPT = timedelta(hours=24)
 _HOUSEKEEPING_SECONDS = 600
 
@@ -90,7 +91,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     app.state.resources = resources
     handle_problems(app)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, larger={RouteClass.IMPORT: MAX_IMPORT_BYTES})
+    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, larger={RouteClass.IMPORT: settings.import_max_bytes})
     limit_requests(app, resources)
     app.add_middleware(RequestRecord, metrics=resources.metrics, errors=resources.errors)
     app.add_middleware(RequestIdentity, release=settings.release)
@@ -135,6 +136,7 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
         errors=_error_reports(settings),
         tracing=_tracing(settings, database, metrics),
+        transfers=TransferSlots(Slots(settings.import_slots, "imports"), Slots(settings.export_slots, "exports")),
     )
 
 
@@ -173,7 +175,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    for domain in (auth, users, categories, items, units, stock, reservations, loans, labels, health):
+    for domain in (auth, users, categories, items, units, stock, reservations, loans, transfer, labels, health):
         router.include_router(domain)
     return router
 

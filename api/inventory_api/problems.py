@@ -8,7 +8,7 @@ from asyncpg.exceptions import InterfaceError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -24,15 +24,24 @@ _ERRORS_LISTED = 20
 class Problem(Exception):  # noqa: N818 - the RFC's own word
     """A refusal with a stable `kind`, which callers may rely on."""
 
-    def __init__(self, status: HTTPStatus, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        kind: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence["FieldProblem"] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.detail = detail
         self.headers = headers
+        self.errors = errors
 
 
 class FieldProblem(BaseModel):
+    line: int | None = Field(default=None, description="of a file")
     field: str
     message: str
 
@@ -96,7 +105,7 @@ def request_id(request: Request) -> str:
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 - registered for this type
     request.state.problem = error.kind
-    return problem_response(request_id(request), error.status, error.kind, error.detail, error.headers)
+    return problem_response(request_id(request), error.status, error.kind, error.detail, error.headers, error.errors)
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:

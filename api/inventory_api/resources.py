@@ -9,6 +9,7 @@ from inventory_api.metrics import Metrics
 from inventory_api.passwords import Passwords
 from inventory_api.readiness import Readiness
 from inventory_api.settings import ServiceSettings
+from inventory_api.slots import TransferSlots
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
 from inventory_api.traffic.rates import Rates
@@ -28,6 +29,7 @@ class Resources:
     readiness: Readiness
     throttle: SignInThrottle
     tokens: Tokens
+    transfers: TransferSlots
     errors: "ErrorReports | None" = None
     tracing: "Tracing | None" = None
     started: float = field(default_factory=time.monotonic)

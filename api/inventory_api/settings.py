@@ -14,6 +14,8 @@ from inventory_api.urls import MigrationDatabaseUrl, RedisUrl, SentryDsn, Servic
 
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
+# The ingress of the chart takes a little more.
+MAX_IMPORT_BYTES = 32 * 1024 * 1024
 _DOTENV = ".env"
 # The environment itself must say so: a file that lies about must not turn a production service into another one, or
 # slip a setting under those that its operator sees.
@@ -131,6 +133,17 @@ class ServiceSettings(_FromEnvironment):
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
     sentry_dsn: SentryDsn | None = None
+
+    # Of one file. Lines are named in memory while it is read, some 300 bytes each.
+    import_max_bytes: int = Field(default=MAX_IMPORT_BYTES, ge=1024, le=1024**3)
+    import_max_lines: int = Field(default=200_000, ge=1, le=10_000_000)
+    import_max_line_bytes: int = Field(default=64 * 1024, ge=1024, le=128 * 1024)
+    # For the body to come, and again for the work.
+    import_seconds: int = Field(default=120, ge=1, le=3600)
+    export_seconds: int = Field(default=900, ge=1, le=86_400)
+    # In one pod at once; each takes one of its connections.
+    import_slots: int = Field(default=1, ge=1, le=100)
+    export_slots: int = Field(default=2, ge=1, le=100)
 
     @model_validator(mode="before")
     @classmethod

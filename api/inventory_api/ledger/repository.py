@@ -1,8 +1,10 @@
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, text
+from sqlalchemy import column as sql_column
+from sqlalchemy import func, insert, literal, or_, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
@@ -98,6 +100,15 @@ async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[Sto
     """The entries, in the order given. Raises IntegrityError where a level would fall below zero."""
     statement = insert(StockEntry).returning(StockEntry, sort_by_parameter_order=True)
     return (await session.scalars(statement, [asdict(entry) for entry in entries])).all()
+
+
+async def enter_many(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    """The same for a great many, none of which is wanted back: a third of the time."""
+    table = StockEntry.__table__
+    columns = [sql_column(field.name, table.c[field.name].type) for field in fields(Entry)]
+    rows = literal([vars(entry) for entry in entries], JSONB)
+    given = func.jsonb_to_recordset(rows).table_valued(*columns).render_derived("given", with_types=True)
+    await session.execute(insert(StockEntry).from_select([each.name for each in columns], select(given)))
 
 
 async def levels(session: AsyncSession, item_id: int) -> Sequence[StockLevel]:

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,8 +20,20 @@ async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[Sto
 
     Raises a 409 Problem where less is there than an entry takes. The transaction can then only be undone.
     """
-    try:
+    with _refusing():
         return await repository.enter(session, entries)
+
+
+async def enter_many(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    """The same for a great many, none of which is wanted back."""
+    with _refusing():
+        await repository.enter_many(session, entries)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) != _CHECK_VIOLATION:
             raise

@@ -19,7 +19,7 @@ from inventory_api.users.permissions import Permission, Principal, demand
 
 # How the ledger counts a unit in each state: owned on the shelf, and of that set aside. One in repair is owned, but can
 # no more be lent than one that is held for somebody.
-_COUNTS = {
+COUNTS = {
     UnitState.LENDABLE: (1, 0),
     UnitState.IN_REPAIR: (1, 1),
     UnitState.RETIRED: (0, 0),
@@ -68,7 +68,7 @@ async def move(session: AsyncSession, caller: Principal, unit_id: int, wanted: U
     if unit.location_id == wanted.location_id:
         return unit
     to = await locations.open_id(session, wanted.location_id)
-    on_hand, reserved = _COUNTS[UnitState(unit.state)]
+    on_hand, reserved = COUNTS[UnitState(unit.state)]
     entry = partial(Entry, item.id, kind=EntryKind.MOVE, unit_id=unit.id, actor_id=caller.id, reason=wanted.reason)
     if on_hand:
         await ledger.enter(
@@ -88,7 +88,7 @@ async def set_state(session: AsyncSession, caller: Principal, unit_id: int, want
     _demand_here(unit)
     if unit.state == wanted.state:
         return unit
-    was, becomes = _COUNTS[UnitState(unit.state)], _COUNTS[wanted.state]
+    was, becomes = COUNTS[UnitState(unit.state)], COUNTS[wanted.state]
     owned, reserved = becomes[0] - was[0], becomes[1] - was[1]
     entry = Entry(
         item.id,

@@ -1,0 +1,147 @@
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import Send
+
+from inventory_api.dependencies import Caller, Session, Shared
+from inventory_api.idempotency.header import OptionalIdempotencyKey, response_of
+from inventory_api.idempotency.service import Answer, answer_once
+from inventory_api.problems import Problem
+from inventory_api.resources import Resources
+from inventory_api.settings import ServiceSettings
+from inventory_api.transfer import service
+from inventory_api.transfer.formats import Limits
+from inventory_api.transfer.schemas import ExportQuery, Format, ImportQuery, ImportReport, ImportRequest
+from inventory_api.transfer.spool import Spool, TooLargeError
+
+router = APIRouter(tags=["import and export"])
+
+_MEDIA_TYPES = {Format.CSV: "text/csv; charset=utf-8", Format.JSONL: "application/x-ndjson"}
+_FILE = {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {"schema": {"type": "string"}}}
+# Less than the database allows a transaction to lie idle: a caller who reads that slowly is cut off here, and by name.
+_STALL_SECONDS = 10
+
+
+@router.post(
+    "/import", response_model=ImportReport, openapi_extra={"requestBody": {"required": True, "content": _FILE}}
+)
+async def import_file(
+    query: Annotated[ImportQuery, Query()],
+    request: Request,
+    caller: Caller,
+    session: Session,
+    shared: Shared,
+    key: OptionalIdempotencyKey = None,
+) -> Response:
+    """All of a file or, if any line of it is wrong, nothing. Needs an Idempotency-Key, except for a dry run."""
+    service.demand_import(caller, query.kind)
+    if key is None and not query.dry_run:
+        detail = "An import needs an Idempotency-Key: sent again without one, stock might be received twice."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-needed", detail)
+    settings = shared.settings
+    with shared.transfers.imports.taken():
+        # The connection goes back to the others while the body comes, however slowly.
+        await session.commit()
+        spool = await _received(request, settings)
+
+        async def work() -> Answer:
+            limits = Limits(settings.import_max_lines, settings.import_max_line_bytes)
+            report = await service.bring_in(session, caller, query, spool, limits)
+            return Answer(200, report.model_dump(mode="json", exclude_none=True))
+
+        async with _within(settings.import_seconds, _too_long(settings)):
+            # A dry run does nothing, so it uses up no key: the import proper may come with the same one.
+            if key is None or query.dry_run:
+                return response_of(await work())
+            given = ImportRequest(**query.model_dump(exclude_unset=True), digest=spool.digest)
+            return response_of(await answer_once(session, caller.id, "import", key, given, work))
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": _FILE, "description": "The file, which may be of any size"}},
+)
+async def export_file(
+    query: Annotated[ExportQuery, Query()], caller: Caller, session: Session, shared: Shared
+) -> Response:
+    """All of a kind as of one moment. If it breaks off, the chunked body lacks its end."""
+    wanted = service.filters(caller, query)
+    # The export has a connection of its own.
+    await session.commit()
+    return _Export(_chunks(shared, query, wanted), query, shared.settings.export_seconds)
+
+
+class _Export(StreamingResponse):
+    def __init__(self, chunks: AsyncGenerator[bytes], query: ExportQuery, seconds: int) -> None:
+        name = f"{query.kind}.{query.format}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        super().__init__(chunks, headers=headers, media_type=_MEDIA_TYPES[query.format])
+        self._chunks = chunks
+        self._seconds = seconds
+
+    async def stream_response(self, send: Send) -> None:
+        """Whatever goes wrong before the first line is a problem as anywhere; later it ends the connection."""
+        async with asyncio.timeout(self._seconds), aclosing(self._chunks) as chunks:
+            first = await anext(chunks, b"")
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await _send_part(send, first)
+            async for chunk in chunks:
+                await _send_part(send, chunk)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _chunks(shared: Resources, query: ExportQuery, wanted: dict[str, Any]) -> AsyncGenerator[bytes]:
+    with shared.transfers.exports.taken():
+        async with shared.database.snapshot() as connection:
+            async for chunk in service.take_out(connection, query.kind, query.format, wanted):
+                yield chunk
+
+
+async def _send_part(send: Send, part: bytes) -> None:
+    async with asyncio.timeout(_STALL_SECONDS):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def _received(request: Request, settings: ServiceSettings) -> Spool:
+    spool = Spool(settings.import_max_bytes)
+    try:
+        async with _within(settings.import_seconds, _too_slow(settings)):
+            async for chunk in request.stream():
+                spool.add(chunk)
+    except TooLargeError:
+        detail = f"A file may have {settings.import_max_bytes} bytes at most."
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", detail) from None
+    except ClientDisconnect:
+        raise Problem(HTTPStatus.BAD_REQUEST, "bad-request", "The body did not come to its end.") from None
+    spool.end()
+    return spool
+
+
+@asynccontextmanager
+async def _within(seconds: int, problem: Problem) -> AsyncIterator[None]:
+    """Raises the Problem when the block takes longer."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise problem from None
+
+
+def _too_slow(settings: ServiceSettings) -> Problem:
+    detail = f"The body took more than {settings.import_seconds} s to come."
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail)
+
+
+def _too_long(settings: ServiceSettings) -> Problem:
+    detail = f"The import took more than {settings.import_seconds} s. Nothing was kept; send it in parts."
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "import-too-long", detail)
