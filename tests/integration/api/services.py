@@ -122,6 +122,7 @@ class ServedProcess:
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self._process = process
+        self.pid = process.pid
         self.url = url
 
     def is_ready(self) -> bool:
