@@ -12,6 +12,7 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    literal,
     literal_column,
     or_,
     select,
@@ -178,12 +179,18 @@ async def most_claimed(session: AsyncSession, item_id: int, since: datetime, unt
     return await session.scalar(statement, {"item_id": item_id, "since": since, "until": until}) or 0
 
 
+async def awaited(session: AsyncSession, item_ids: Sequence[int]) -> Sequence[int]:
+    """Those of the items that `is_awaited` says yes to, in the order of their ids."""
+    items = select(func.unnest(literal(list(item_ids), ARRAY(BigInteger))).label("id")).subquery()
+    of_item = Reservation.item_id == items.c.id
+    wanted = or_(exists().where(of_item, _WAITING), exists().where(of_item, _CLAIMING, _come()))
+    return (await session.scalars(select(items.c.id).where(wanted).order_by(items.c.id).distinct())).all()
+
+
 async def is_awaited(session: AsyncSession, item_id: int) -> bool:
     """Whether somebody waits for the item, or a reservation's time to be set aside, or its end, has come."""
     of_item = Reservation.item_id == item_id
-    come = or_(
-        and_(_BOOKED, Reservation.set_aside_at <= func.now()), and_(_READY, Reservation.expires_at <= func.now())
-    )
+    come = _come()
     statement = select(or_(exists().where(of_item, _WAITING), exists().where(of_item, _CLAIMING, come)))
     return bool(await session.scalar(statement))
 
@@ -221,6 +228,13 @@ async def line(session: AsyncSession, item_id: int, left: Mapping[int, int], at_
     """
     wanted = and_(_WAITING, _to_pick_up_in(left), Reservation.quantity <= at_most)
     return await _listed(session, and_(Reservation.item_id == item_id, wanted), Reservation.id)
+
+
+def _come() -> Any:
+    """The time to be set aside, or the end of what is set aside, has come."""
+    return or_(
+        and_(_BOOKED, Reservation.set_aside_at <= func.now()), and_(_READY, Reservation.expires_at <= func.now())
+    )
 
 
 def _to_pick_up_in(locations: Mapping[int, int]) -> Any:

@@ -176,6 +176,12 @@ async def pass_on(session: AsyncSession, item_id: int) -> None:
     await _serve_line(session, item, now)
 
 
+async def pass_on_many(session: AsyncSession, item_ids: Sequence[int]) -> None:
+    """`pass_on` for a great many items, of which the caller holds the locks: few are awaited."""
+    for item_id in await repository.awaited(session, item_ids):
+        await pass_on(session, item_id)
+
+
 async def pass_on_all(database: Database) -> None:
     """`pass_on` for all items with something due, each in its own transaction: one that fails keeps none waiting."""
     after: int | None = 0

@@ -13,6 +13,7 @@ from inventory_api.items.schemas import ItemCreate
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
 from inventory_api.ledger.repository import Entry
+from inventory_api.reservations import service as reservations
 from inventory_api.transfer import repository
 from inventory_api.transfer.batch import REASON, Ids, Importer, Line, LineErrors, RowBase, Seen, changed_meanwhile
 from inventory_api.transfer.columns import TEXT, Column, columns_of, line_errors
@@ -83,6 +84,7 @@ class ItemImport(Importer):
         received = [self._receipt(row.id or ids[row.values["sku"]], row) for row in rows if row.quantity]
         if received:
             await ledger.enter_many(self._session, received)
+            await reservations.pass_on_many(self._session, sorted({entry.item_id for entry in received}))
 
     def _understood(
         self, line: Line, found: Mapping[str, Found], taken: Mapping[str, int], errors: LineErrors

@@ -10,6 +10,7 @@ from inventory_api.items.models import Tracking
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
 from inventory_api.ledger.repository import Entry
+from inventory_api.reservations import service as reservations
 from inventory_api.transfer import repository
 from inventory_api.transfer.batch import REASON, Ids, Importer, Line, LineErrors, RowBase, Seen
 from inventory_api.transfer.columns import TEXT, Column, columns_of, line_errors
@@ -84,6 +85,7 @@ class LevelImport(Importer):
         ]
         if entries:
             await ledger.enter_many(self._session, entries)
+            await reservations.pass_on_many(self._session, sorted({entry.item_id for entry in entries}))
 
     def _understood(self, line: Line, items: Mapping[str, Found], errors: LineErrors) -> _Understood | None:
         item = items.get(line.text("sku", MAX_SKU) or "")

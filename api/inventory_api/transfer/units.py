@@ -11,6 +11,7 @@ from inventory_api.items.models import Tracking
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
 from inventory_api.ledger.repository import Entry
+from inventory_api.reservations import service as reservations
 from inventory_api.transfer import repository
 from inventory_api.transfer.batch import REASON, Ids, Importer, Line, LineErrors, RowBase, Seen, changed_meanwhile
 from inventory_api.transfer.columns import TEXT, Column, columns_of, line_errors
@@ -82,6 +83,7 @@ class UnitImport(Importer):
         ]
         if received:
             await ledger.enter_many(self._session, received)
+            await reservations.pass_on_many(self._session, sorted({entry.item_id for entry in received}))
 
     def _understood(
         self,

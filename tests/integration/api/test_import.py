@@ -458,6 +458,26 @@ async def test_what_is_lent_out_stays_so(admin: Api, postgres: Postgres, databas
     assert await the_ledger_holds(postgres, database)
 
 
+async def test_who_waits_for_an_item_gets_what_comes_with_a_file(with_settings: Service) -> None:
+    api, _ = await with_settings(reservation_seconds_between_looks=3600)
+    await imported(api, "items", csv("sku,name,tracking,quantity", "D,Drill,,1", "S,Saw,,1", "L,Laptop,units,"))
+    await imported(api, "units", csv("sku,serial", "L,1"))
+    for item in (1, 2, 3):
+        created(await api.check_out(item))
+    waiting = [
+        created(await api.post("/api/v1/reservations", {"item_id": item}, Idempotency_Key=uuid.uuid4().hex))["id"]
+        for item in (1, 2, 3)
+    ]
+
+    await imported(api, "items", csv("sku,quantity", "D,1"), mode="upsert")
+    await imported(api, "stock-levels", csv("sku,on_hand", "S,1"), mode="upsert")
+    await imported(api, "units", csv("sku,serial", "L,2"))
+
+    for reservation in waiting:
+        assert (await api.get(f"/api/v1/reservations/{reservation}")).json()["status"] == "ready"
+    assert [row["reserved"] for row in await exported_rows(api, "items")] == [1, 1, 1]
+
+
 async def test_members_do_not_import_and_are_told_before_they_send_anything(member: Api) -> None:
     async def nothing() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
