@@ -16,8 +16,8 @@ _TEXT_LEFT = _HEIGHT
 _TEXT_WIDTH = _WIDTH - _TEXT_LEFT - _MARGIN
 # Modules that stay white around a code, by its standard.
 _QUIET = 4
-# How wide a character of a font is on average, in its size.
-_CHARACTER = 0.56
+# How wide a character of a bold font is on average, in its size.
+_CHARACTER = 0.7
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TITLE_LINES = 3
 _DETAIL_LINES = 3
@@ -89,9 +89,9 @@ def wrap(text: str, width: int, lines: int) -> list[str]:
 
 def _texts(label: Label) -> Iterable[str]:
     base = _MARGIN
-    for line in _fitting([label.title], 40, _TITLE_LINES):
-        base += 46
-        yield _text(line, 40, base, 'font-weight="bold"')
+    for line in _fitting([label.title], 36, _TITLE_LINES):
+        base += 42
+        yield _text(line, 36, base, 'font-weight="bold"')
     base += 8
     for line in _fitting(label.details, 28, _DETAIL_LINES):
         base += 34

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 MAX_DEPTH = 20
-MAX_LENGTH = 2000
+MAX_LENGTH = 10_000
 Path = tuple[str, ...]
 _NAME = re.compile(r"(?:\\.|[^/\\]|\\$)*", re.DOTALL)
 _ESCAPED = re.compile(r"\\([/\\])")

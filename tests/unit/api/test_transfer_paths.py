@@ -27,7 +27,7 @@ def test_a_path_is_read(text: str, path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "/", "/a", "a/", "a//b", "a\0", "x" * 201, "/".join("a" * (MAX_DEPTH + 1)), "a" * 5000]
+    "text", ["", " ", "/", "/a", "a/", "a//b", "a\0", "x" * 201, "/".join("a" * (MAX_DEPTH + 1)), "a" * 10_001]
 )
 def test_a_path_has_bounds(text: str) -> None:
     with pytest.raises(ValueError, match="has"):
