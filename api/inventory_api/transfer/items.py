@@ -36,7 +36,11 @@ class ItemRow(RowBase):
 
 
 class ItemImport(Importer):
-    columns: Mapping[str, Column] = {**columns_of(ItemCreate, "category_id"), "category": TEXT, "location": TEXT}
+    columns: Mapping[str, Column] = {
+        **columns_of(ItemCreate, "category_id", "location_id"),
+        "category": TEXT,
+        "location": TEXT,
+    }
     ignored = frozenset(FIGURES)
 
     def __init__(self, session: AsyncSession, wanted: ImportQuery, actor_id: int, main_location: int) -> None:
@@ -72,6 +76,7 @@ class ItemImport(Importer):
         await self._locations.tree.create()
         for ids in self._ids.in_order():
             await repository.lock_items(self._session, ids)
+        await self._locations.keep()
 
     async def write(self, rows: Sequence[ItemRow]) -> None:
         new = [row.values for row in rows if row.id is None]

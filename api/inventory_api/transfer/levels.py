@@ -69,6 +69,7 @@ class LevelImport(Importer):
         await self._locations.tree.create()
         for ids in self._ids.in_order():
             await repository.lock_items(self._session, ids)
+        await self._locations.keep()
 
     async def write(self, rows: Sequence[LevelRow]) -> None:
         entries = [

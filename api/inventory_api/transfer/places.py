@@ -64,14 +64,28 @@ class Tree:
         return found.id
 
     def add(self, path: Path) -> None:
-        """It and all above it will be there after `create`."""
-        self.missing.update(above for depth in range(1, len(path) + 1) if self._known[above := path[:depth]] is None)
+        """It and all above it will be there after `create`. Raises ValueError where one above it is archived."""
+        above = [path[:depth] for depth in range(1, len(path) + 1)]
+        for each in above:
+            if (found := self._known[each]) and found.archived:
+                raise ValueError(f"The {_called(self._place)} {_short(each)} is archived")
+        self.missing.update(each for each in above if self._known[each] is None)
 
     async def create(self) -> None:
-        for level in _levels(self.missing):
+        """Creates what is missing, and forgets the rest, which is looked up anew.
+
+        Nobody moves or archives anything in the tree from here on, if anything is missing, so nothing is put below what
+        isn't there any more.
+        """
+        self._known.clear()
+        if not self.missing:
+            return
+        await repository.hold_tree(self._session, self._place)
+        await self.learn(self.missing)
+        for level in _levels(path for path in self.missing if self._known[path] is None):
             wanted = {path: (self._id(path[:-1]) or _ROOT, path[-1]) for path in level}
             added = await repository.add_children(self._session, self._place, wanted.values())
-            # Some may be there by now without our doing.
+            # Some may be there by the doing of an old release, which holds no tree.
             found = await repository.children(self._session, self._place, wanted.values())
             self._known.update({path: found.get(key) for path, key in wanted.items()})
             self.created.update(path for path, key in wanted.items() if key in added)
@@ -92,6 +106,14 @@ class LocationNames:
         self._by_barcode: dict[str, Found] = {}
         self._by_id: dict[int, Found] = {}
         self._learned: set[str | int] = set()
+        self._used: set[int] = set()
+
+    async def keep(self) -> None:
+        """Keeps what was asked for in use, and looks it up anew."""
+        if self._used:
+            await repository.keep_locations(self._session, self._used)
+        for known in (self._by_barcode, self._by_id, self._learned):
+            known.clear()
 
     async def learn(self, names: Iterable[Any]) -> None:
         """Looks up those that haven't been yet; most lines name few locations."""
@@ -110,6 +132,11 @@ class LocationNames:
 
     def want(self, name: Any) -> int:
         """The id that this location has or will have. Raises ValueError where there is none, or it is archived."""
+        location_id = self._want(name)
+        self._used.add(location_id)
+        return location_id
+
+    def _want(self, name: Any) -> int:
         if _is_id(name):
             return _in_use(self._by_id.get(name), f"with the id {name}")
         if not isinstance(name, str):
@@ -138,11 +165,11 @@ class PlaceImport(Importer):
         self._wanted = wanted
         self._place = place
         self._schema = LocationGiven if place is Location else CategoryCreate
-        self._names = [name for name in self._schema.model_fields if name != "name"]
+        self._names = [name for name in self._schema.model_fields if name not in ("name", "parent_id")]
         self._tree = Tree(session, place, create=True)
         self._seen, self._barcodes = Seen(), Seen()
         self._new: set[Path] = set()
-        self.columns = {"path": TEXT, **columns_of(self._schema, "name")}
+        self.columns = {"path": TEXT, **columns_of(self._schema, "name", "parent_id")}
 
     @property
     def categories_missing(self) -> int:
@@ -180,6 +207,11 @@ class PlaceImport(Importer):
         found = self._tree.find(path)
         ours = path in self._tree.created
         problems = self._problems(line, path, None if ours else found, taken)
+        if found is None:
+            try:
+                self._tree.add(path)
+            except ValueError as error:
+                problems.append(LineError(line.number, "path", str(error)))
         before = found.values if found else dict.fromkeys(self._names)
         given = {name: value for name, value in line.values.items() if name != "path"}
         try:
@@ -192,7 +224,6 @@ class PlaceImport(Importer):
         values = place.model_dump(include=set(self._names))
         if found is None:
             self._new.add(path)
-            self._tree.add(path)
         return PlaceRow(created=found is None or ours, changed=values != before, path=path, values=values)
 
     def _problems(self, line: Line, path: Path, found: Found | None, taken: Mapping[str, int]) -> list[LineError]:

@@ -50,6 +50,18 @@ async def begin_import(session: AsyncSession) -> bool:
     return bool(await session.scalar(select(lock)))
 
 
+async def hold_tree(session: AsyncSession, place: Place) -> None:
+    """Lets nobody else place anything in this tree until the transaction ends. It comes before any lock of a row."""
+    name = f"tree:{place.__tablename__}"
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+async def keep_locations(session: AsyncSession, ids: Iterable[int]) -> None:
+    """Nobody archives or removes these locations until the transaction ends."""
+    kept = select(Location.id).where(_in(Location.id, ids, BigInteger())).order_by(Location.id)
+    await session.execute(kept.with_for_update(read=True, key_share=True))
+
+
 async def children(
     session: AsyncSession, place: Place, wanted: Collection[tuple[int, str]]
 ) -> dict[tuple[int, str], Found]:

@@ -11,8 +11,8 @@ from inventory_api.problems import FieldProblem
 from inventory_api.units.models import UnitState
 from inventory_api.units.schemas import UnitCreate
 
-# The fields of an item that are columns of the table; the quantity comes from the ledger.
-STORED_OF_ITEM = tuple(name for name in ItemCreate.model_fields if name != "quantity")
+# The fields of an item that are columns of the table; what is there and where is told by the ledger.
+STORED_OF_ITEM = tuple(name for name in ItemCreate.model_fields if name not in ("quantity", "location_id"))
 
 
 class Format(enum.StrEnum):

@@ -67,6 +67,7 @@ class UnitImport(Importer):
         await self._locations.tree.create()
         for ids in self._ids.in_order():
             await repository.lock_items(self._session, ids)
+        await self._locations.keep()
 
     async def write(self, rows: Sequence[UnitRow]) -> None:
         new = [{"item_id": row.item_id, **row.values} for row in rows if row.id is None]

@@ -227,11 +227,12 @@ async def test_what_is_archived_is_left_alone(admin: Api, postgres: Postgres, da
     postgres.execute("UPDATE items SET archived_at = now() WHERE sku = 'A'", database=database)
     postgres.execute("UPDATE locations SET archived_at = now() WHERE name = 'Shed'", database=database)
 
-    answer = await send_file(
-        admin, "items", csv("sku,name,location", "A,Saw,", "B,Saw,Shed"), mode="upsert", create_missing=True
-    )
+    content = csv("sku,name,location", "A,Saw,", "B,Saw,Shed", "C,Saw,Shed/Rack")
+    answer = await send_file(admin, "items", content, mode="upsert", create_missing=True)
+    below = await send_file(admin, "locations", csv("path", "Shed/Rack"))
 
-    assert errors_of(answer) == [(2, "sku"), (3, "location")]
+    assert errors_of(answer) == [(2, "sku"), (3, "location"), (4, "location")]
+    assert errors_of(below) == [(2, "path")]
 
 
 async def test_a_location_is_named_by_path_barcode_or_id(admin: Api, postgres: Postgres, database: str) -> None:
@@ -667,6 +668,20 @@ async def test_what_changed_while_the_file_was_read_undoes_the_import(admin: Api
 
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:inventory:problem:changed-meanwhile")
     assert "line 2" in answer.json()["detail"]
+    assert await exported_rows(admin, "items") == []
+
+
+async def test_a_location_that_is_used_is_not_archived_meanwhile(admin: Api, holder: Holder) -> None:
+    await imported(admin, "locations", csv("path", "Shed"))
+    holder.cursor.execute("SELECT id FROM locations WHERE name = 'Shed' FOR UPDATE")
+    task = await start_import(holder, admin, csv("sku,name,quantity,location", "A,Drill,1,Shed"))
+
+    holder.cursor.execute("UPDATE locations SET archived_at = now() WHERE name = 'Shed'")
+    holder.commit()
+    answer = await task
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:inventory:problem:changed-meanwhile")
+    assert "archived" in answer.json()["detail"]
     assert await exported_rows(admin, "items") == []
 
 
