@@ -138,9 +138,6 @@ class ServiceSettings(_FromEnvironment):
     import_max_bytes: int = Field(default=MAX_IMPORT_BYTES, ge=1024, le=1024**3)
     import_max_lines: int = Field(default=200_000, ge=1, le=10_000_000)
     import_max_line_bytes: int = Field(default=64 * 1024, ge=1024, le=128 * 1024)
-    # For the body to come, and again for the work.
-    import_seconds: int = Field(default=120, ge=1, le=3600)
-    export_seconds: int = Field(default=900, ge=1, le=86_400)
     # In one pod at once; each takes one of its connections.
     import_slots: int = Field(default=1, ge=1, le=100)
     export_slots: int = Field(default=2, ge=1, le=100)

@@ -79,7 +79,7 @@ async def export_file(
 
 
 class _Export(StreamingResponse):
-    def __init__(self, chunks: AsyncGenerator[bytes], query: ExportQuery, seconds: int) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes], query: ExportQuery, seconds: float) -> None:
         name = f"{query.kind}.{query.format}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         super().__init__(chunks, headers=headers, media_type=_MEDIA_TYPES[query.format])
@@ -125,7 +125,7 @@ async def _received(request: Request, settings: ServiceSettings) -> Spool:
 
 
 @asynccontextmanager
-async def _within(seconds: int, problem: Problem) -> AsyncIterator[None]:
+async def _within(seconds: float, problem: Problem) -> AsyncIterator[None]:
     """Raises the Problem when the block takes longer."""
     limit = asyncio.timeout(seconds)
     try:
@@ -138,10 +138,10 @@ async def _within(seconds: int, problem: Problem) -> AsyncIterator[None]:
 
 
 def _too_slow(settings: ServiceSettings) -> Problem:
-    detail = f"The body took more than {settings.import_seconds} s to come."
+    detail = f"The body took more than {settings.import_seconds:g} s to come."
     return Problem(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail)
 
 
 def _too_long(settings: ServiceSettings) -> Problem:
-    detail = f"The import took more than {settings.import_seconds} s. Nothing was kept; send it in parts."
+    detail = f"The import took more than {settings.import_seconds:g} s. Nothing was kept; send it in parts."
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "import-too-long", detail)
