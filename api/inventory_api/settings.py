@@ -128,12 +128,6 @@ class ServiceSettings(_FromEnvironment):
     request_seconds: float = Field(default=30, ge=0.1, le=3600)
     export_seconds: float = Field(default=900, ge=0.1, le=86_400)
     import_seconds: float = Field(default=300, ge=0.1, le=86_400)
-
-    # Where traces and unexpected errors go; nowhere, and at no cost, unless set.
-    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
-    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
-    sentry_dsn: SentryDsn | None = None
-
     # Of one file. Lines are named in memory while it is read, some 300 bytes each.
     import_max_bytes: int = Field(default=MAX_IMPORT_BYTES, ge=1024, le=1024**3)
     import_max_lines: int = Field(default=200_000, ge=1, le=10_000_000)
@@ -141,6 +135,11 @@ class ServiceSettings(_FromEnvironment):
     # In one pod at once; each takes one of its connections.
     import_slots: int = Field(default=1, ge=1, le=100)
     export_slots: int = Field(default=2, ge=1, le=100)
+
+    # Where traces and unexpected errors go; nowhere, and at no cost, unless set.
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
+    sentry_dsn: SentryDsn | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -24,8 +24,9 @@ router = APIRouter(tags=["import and export"])
 
 _MEDIA_TYPES = {Format.CSV: "text/csv; charset=utf-8", Format.JSONL: "application/x-ndjson"}
 _FILE = {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {"schema": {"type": "string"}}}
-# Less than the database allows a transaction to lie idle: a caller who reads that slowly is cut off here, and by name.
-_STALL_SECONDS = 10
+# Of the time after which the request is ended from outside, when nobody knows any more what was kept; and of that after
+# which the database ends a transaction that lies idle while a caller doesn't read.
+_SOON_ENOUGH = 0.9
 
 
 @router.post(
@@ -48,14 +49,14 @@ async def import_file(
     with shared.transfers.imports.taken():
         # The connection goes back to the others while the body comes, however slowly.
         await session.commit()
-        spool = await _received(request, settings)
 
         async def work() -> Answer:
             limits = Limits(settings.import_max_lines, settings.import_max_line_bytes)
             report = await service.bring_in(session, caller, query, spool, limits)
             return Answer(200, report.model_dump(mode="json", exclude_none=True))
 
-        async with _within(settings.import_seconds, _too_long(settings)):
+        async with _in_time(settings.import_seconds * _SOON_ENOUGH):
+            spool = await _received(request, settings)
             # A dry run does nothing, so it uses up no key: the import proper may come with the same one.
             if key is None or query.dry_run:
                 return response_of(await work())
@@ -75,26 +76,30 @@ async def export_file(
     wanted = service.filters(caller, query)
     # The export has a connection of its own.
     await session.commit()
-    return _Export(_chunks(shared, query, wanted), query, shared.settings.export_seconds)
+    return _Export(_chunks(shared, query, wanted), query, shared.settings.database_idle_transaction_seconds)
 
 
 class _Export(StreamingResponse):
-    def __init__(self, chunks: AsyncGenerator[bytes], query: ExportQuery, seconds: float) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes], query: ExportQuery, idle_seconds: float) -> None:
         name = f"{query.kind}.{query.format}"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         super().__init__(chunks, headers=headers, media_type=_MEDIA_TYPES[query.format])
         self._chunks = chunks
-        self._seconds = seconds
+        self._patience = idle_seconds * _SOON_ENOUGH
 
     async def stream_response(self, send: Send) -> None:
         """Whatever goes wrong before the first line is a problem as anywhere; later it ends the connection."""
-        async with asyncio.timeout(self._seconds), aclosing(self._chunks) as chunks:
+        async with aclosing(self._chunks) as chunks:
             first = await anext(chunks, b"")
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await _send_part(send, first)
+            await self._send_part(send, first)
             async for chunk in chunks:
-                await _send_part(send, chunk)
+                await self._send_part(send, chunk)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_part(self, send: Send, part: bytes) -> None:
+        async with asyncio.timeout(self._patience):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
 async def _chunks(shared: Resources, query: ExportQuery, wanted: dict[str, Any]) -> AsyncGenerator[bytes]:
@@ -104,17 +109,11 @@ async def _chunks(shared: Resources, query: ExportQuery, wanted: dict[str, Any])
                 yield chunk
 
 
-async def _send_part(send: Send, part: bytes) -> None:
-    async with asyncio.timeout(_STALL_SECONDS):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-
-
 async def _received(request: Request, settings: ServiceSettings) -> Spool:
     spool = Spool(settings.import_max_bytes)
     try:
-        async with _within(settings.import_seconds, _too_slow(settings)):
-            async for chunk in request.stream():
-                spool.add(chunk)
+        async for chunk in request.stream():
+            spool.add(chunk)
     except TooLargeError:
         detail = f"A file may have {settings.import_max_bytes} bytes at most."
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", detail) from None
@@ -125,8 +124,8 @@ async def _received(request: Request, settings: ServiceSettings) -> Spool:
 
 
 @asynccontextmanager
-async def _within(seconds: float, problem: Problem) -> AsyncIterator[None]:
-    """Raises the Problem when the block takes longer."""
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Raises a 422 Problem when the block takes longer."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -134,14 +133,5 @@ async def _within(seconds: float, problem: Problem) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise problem from None
-
-
-def _too_slow(settings: ServiceSettings) -> Problem:
-    detail = f"The body took more than {settings.import_seconds:g} s to come."
-    return Problem(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail)
-
-
-def _too_long(settings: ServiceSettings) -> Problem:
-    detail = f"The import took more than {settings.import_seconds:g} s. Nothing was kept; send it in parts."
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "import-too-long", detail)
+        detail = f"The file took more than {seconds:g} s to come and be imported. Nothing was kept; send it in parts."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "import-too-long", detail) from None

@@ -75,7 +75,7 @@ def _fill(postgres: Postgres, database: str, count: int) -> None:
 
 
 def _signed_in(url: str) -> httpx.Client:
-    client = httpx.Client(base_url=url, timeout=600)
+    client = httpx.Client(base_url=url, timeout=600, headers={"Accept-Encoding": "identity"})
     answer = client.post("/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD})
     client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
     return client

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from fastapi import FastAPI
 from inventory_api.ledger.command import check_stock
+from inventory_api.transfer import endpoints
 from sqlalchemy import event
 
 from tests.integration.api.files import csv, errors_of, exported_rows, imported, send_file
@@ -578,14 +579,23 @@ async def test_a_pod_has_so_many_imports_under_way_and_no_more(admin: Api) -> No
     assert (await send_file(admin, "items", csv("sku,name", "B,Saw"))).status_code == 200
 
 
-async def test_a_body_that_does_not_come_is_not_awaited_for_ever(with_settings: Service) -> None:
-    api, _ = await with_settings(import_seconds=1)
+@pytest.fixture
+async def hasty(with_settings: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[Api, FastAPI]:
+    """A service that gives an import a second, long before the limit of all requests ends it."""
+    monkeypatch.setattr(endpoints, "_SOON_ENOUGH", 0.1)
+    api, app = await with_settings(import_seconds=10)
+    return api, app
+
+
+async def test_a_body_that_does_not_come_is_not_awaited_for_ever(hasty: tuple[Api, FastAPI]) -> None:
+    api, _ = hasty
 
     async def stuck() -> AsyncIterator[bytes]:
         yield b"sku,name\n"
         await asyncio.Event().wait()
 
-    assert (await send_file(api, "items", stuck())).status_code == 408
+    answer = await send_file(api, "items", stuck())
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:inventory:problem:import-too-long")
     assert (await send_file(api, "items", csv("sku,name", "B,Saw"))).status_code == 200
 
 
@@ -644,9 +654,9 @@ async def test_of_two_that_wait_for_each_other_the_import_gives_way_with_503(
 
 
 async def test_an_import_that_takes_too_long_keeps_nothing(
-    with_settings: Service, holder: Holder, postgres: Postgres, database: str
+    hasty: tuple[Api, FastAPI], holder: Holder, postgres: Postgres, database: str
 ) -> None:
-    api, app = await with_settings(import_seconds=1)
+    api, app = hasty
     await imported(api, "items", csv("sku,name", "A,Drill"))
     holder.cursor.execute("UPDATE items SET name = 'Theirs' WHERE sku = 'A'")
 

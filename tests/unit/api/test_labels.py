@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inventory_api.labels.drawing import Label, sheet, svg, wrap
 
@@ -90,6 +90,7 @@ def tags_of(page: str) -> set[str]:
     return found
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(min_size=1, max_size=100).filter(lambda code: code.isprintable()))
 def test_any_text_makes_a_proper_svg(title: str, code: str) -> None:
     parsed(Label(code, title, (title, title)))

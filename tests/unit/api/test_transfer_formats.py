@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inventory_api.transfer.formats import (
     Limits,
@@ -154,12 +154,14 @@ def test_of_json_lines_a_wrong_one_is_an_error_and_the_next_is_read() -> None:
     assert found[-1] == Record(8, {"sku": "b"})
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([read_csv, read_jsonl]))
 def test_no_bytes_break_the_reader(content: bytes, shape: Any) -> None:
     with suppress(UnreadableError):
         list(shape([b"sku,name\n", content], LIMITS, COLUMNS))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=5), st.integers(1, 50))
 def test_a_file_says_the_same_however_it_comes_in_pieces(rows: list[tuple[str, str]], size: int) -> None:
     content = csv_bytes([("sku", "name"), *(("".join(a.split("\0")), b) for a, b in rows)])

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from inventory_api.settings import MAX_IMPORT_BYTES
-from inventory_api.settings import ServiceSettings, read_settings
+from inventory_api.settings import MAX_IMPORT_BYTES, ServiceSettings, read_settings
 
 from .render import MANIFESTS, SCENARIOS, Object, kinds, load, one, pod_templates, render, scenario
 
