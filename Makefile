@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env demo-release images test check unit integration cluster-test dev crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api openapi crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey
 
 cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
 	$(RUN)/pytest -s -q --durations=10 tests/cluster
+
+bench-api: $(VENV)/ready ## How fast the service is, against baselines of the same run (needs wrk)
+	@$(RUN)/python -W ignore -m tests.benchmarks.api $(ARGUMENTS)
+
+openapi: $(VENV)/ready ## Publish the API's contract in docs/, if it breaks nobody
+	$(RUN)/python -m tests.contract $(ARGUMENTS)
 
 dev: $(VENV)/ready ## The service alone, on 127.0.0.1, in seconds
 	$(RUN)/inventory-api dev
