@@ -18,7 +18,7 @@ class Loan(Base):
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity"),
         Index("loans_open_due_at_idx", "due_at", "id", postgresql_where=sql("returned_at IS NULL")),
-        Index("loans_open_item_id_idx", "item_id", "id", postgresql_where=sql("returned_at IS NULL")),
+        Index("loans_open_item_id_due_at_idx", "item_id", "due_at", postgresql_where=sql("returned_at IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

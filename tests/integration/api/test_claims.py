@@ -271,6 +271,17 @@ def test_a_booking_is_from_one_moment_until_before_another(
         )
 
 
+def test_what_is_set_aside_is_claimed_before_its_time_too_and_for_no_longer(cursor: Any) -> None:
+    item = new_item(cursor, 1)
+    assert did(cursor, BOOK, item=item, quantity=1, **dates(range(10, 20)))
+    reservation = cursor.fetchone()[0]
+    assert did(cursor, SET_ASIDE, id=reservation)
+
+    assert not did(cursor, LEND, item=item, quantity=1, **dates(range(5)))
+    assert did(cursor, BOOK, item=item, quantity=1, **dates(range(20, 30)))
+    assert not did(cursor, RESCHEDULE, id=reservation, quantity=1, **dates(range(10, 25)))
+
+
 def test_what_is_claimed_already_is_kept_when_stock_leaves(cursor: Any) -> None:
     item = new_item(cursor, 2)
     assert did(cursor, BOOK, item=item, quantity=1, **dates(range(10, 20)))

@@ -8,8 +8,8 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    create_index_concurrently("loans_open_item_id_idx", "loans", "(item_id, id) WHERE returned_at IS NULL")
+    create_index_concurrently("loans_open_item_id_due_at_idx", "loans", "(item_id, due_at) WHERE returned_at IS NULL")
 
 
 def downgrade() -> None:
-    op.drop_index("loans_open_item_id_idx")
+    op.drop_index("loans_open_item_id_due_at_idx")
