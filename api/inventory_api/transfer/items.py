@@ -101,6 +101,12 @@ class ItemImport(Importer):
         if "category" in values:
             values["category_id"] = self._category(line.number, values.pop("category"), problems)
         before = item.values if item else {}
+        tracking = values.get("tracking", before.get("tracking", Tracking.QUANTITY))
+        if values.get("quantity") and tracking in (Tracking.UNITS, Tracking.KIT):
+            message = f"must be 0 or left out: the item is tracked by {tracking}"
+            problems.append(LineError(line.number, "quantity", message))
+            # That is said; the schema may go on with the rest.
+            del values["quantity"]
         try:
             wanted = ItemCreate.model_validate({"quantity": 0, **before, **values})
         except ValidationError as error:
@@ -108,9 +114,6 @@ class ItemImport(Importer):
             return None
         if item and wanted.tracking != before["tracking"]:
             problems.append(LineError(line.number, "tracking", f"is {before['tracking']} already, and stays so"))
-        if wanted.quantity and wanted.tracking is not Tracking.QUANTITY:
-            message = f"must be 0 or left out: the item is tracked by {wanted.tracking}"
-            problems.append(LineError(line.number, "quantity", message))
         errors.add(*problems)
         if problems:
             return None

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from inventory_api.items.schemas import ItemCreate
 
 from tests.integration.api.files import csv as table
 from tests.integration.api.files import exported, exported_rows, imported
@@ -81,10 +82,11 @@ async def test_each_kind_goes_out(stocked: Api) -> None:
     created(await stocked.check_out(1, quantity=2, due_at="2040-01-01T00:00:00Z", note="handle with care"))
     created(await stocked.check_out(3))
 
-    assert (await exported(stocked, "items")).splitlines() == [
-        "sku,name,category,tracking,owned,on_loan,reserved,available",
+    items = list(csv.DictReader(io.StringIO(await exported(stocked, "items"), newline="")))
+    shown = ("sku", "name", "category", "tracking", "owned", "on_loan", "reserved", "available")
+    assert [",".join(item[name] for name in shown) for item in items] == [
         "D-1,'=Drill,Tools/Power,quantity,5,2,0,3",
-        'S-1,"Saw; ""big"", red",Tools,quantity,2,0,0,2',
+        'S-1,Saw; "big", red,Tools,quantity,2,0,0,2',
         "L-1,Läptop,,units,2,1,1,0",
         "E-1,Empty,Tools,quantity,0,0,0,0",
     ]
@@ -178,6 +180,34 @@ async def test_members_do_not_export(member: Api) -> None:
     for kind in ("items", "loans", "users"):
         answer = await member.get("/api/v1/export", params={"kind": kind, "format": "csv"})
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:inventory:problem:not-permitted")
+
+
+EVERYTHING = {
+    "description": "two\nlines, and 'a quote\"",
+    "barcode": "4006381333931",
+    "attributes": {"colour": "=red", "voltage": 18, "weight": 1.5, "new": True},
+    "minimum_stock": 2,
+    "photo_links": ["https://example.com/1.jpg", "https://example.com/2.jpg"],
+    "unit_value_cents": 12_900,
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+async def test_every_field_of_an_item_goes_out_and_comes_in_again(admin: Api, form: str) -> None:
+    fields = {name: value for name, value in EVERYTHING.items() if name in ItemCreate.model_fields}
+    item = {"sku": "A", "name": "Drill", "category": "Tools", "tracking": "quantity", **fields}
+    await imported(admin, "items", json.dumps(item), format="jsonl", create_missing=True)
+    rich = await exported(admin, "items", form)
+    bare = {"sku": "A", "name": "Saw", "category": None}
+    bare |= {name: ItemCreate.model_fields[name].get_default(call_default_factory=True) for name in fields}
+
+    await imported(admin, "items", json.dumps(bare), format="jsonl", mode="upsert")
+    assert await exported(admin, "items", form) != rich
+    await imported(admin, "items", rich, format=form, mode="upsert")
+
+    assert await exported(admin, "items", form) == rich
+    row = (await exported_rows(admin, "items"))[0]
+    assert {name: row[name] for name in item} == item
 
 
 KINDS = ("locations", "categories", "items", "units", "stock-levels")
