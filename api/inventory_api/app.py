@@ -1,7 +1,7 @@
 """The application, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,15 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api import probes
+from inventory_api.api_tokens import repository as api_tokens
+from inventory_api.api_tokens.endpoints import router as tokens
+from inventory_api.api_tokens.uses import ApiTokenUses
+from inventory_api.audit.endpoints import router as audit
 from inventory_api.auth.endpoints import router as auth
 from inventory_api.build import NAME, installed_version
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
+from inventory_api.dependencies import report
 from inventory_api.docs_page import router as docs
 from inventory_api.figures import service as figures
 from inventory_api.health.endpoints import router as health
@@ -34,6 +39,11 @@ from inventory_api.readiness import Readiness
 from inventory_api.reservations import service as reservations_service
 from inventory_api.reservations.endpoints import router as reservations
 from inventory_api.resources import Resources
+from inventory_api.security_events import repository as security_events
+from inventory_api.security_events.endpoints import router as security
+from inventory_api.security_events.service import SecurityEvents
+from inventory_api.sessions import repository as sessions
+from inventory_api.sessions.endpoints import router as signed_in
 from inventory_api.settings import ServiceSettings
 from inventory_api.slots import Slots, TransferSlots
 from inventory_api.stock.endpoints import router as stock
@@ -58,6 +68,7 @@ log = structlog.get_logger()
 MAX_BODY_BYTES = 16 * 1024
 _KEYS_KEPT = timedelta(hours=24)
 _HOUSEKEEPING_SECONDS = 600
+_ROWS_AT_ONCE = 1000
 
 
 class Links(BaseModel):
@@ -89,7 +100,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
         generate_unique_id_function=_operation_id,
     )
     app.state.resources = resources
-    handle_problems(app)
+    handle_problems(app, report)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, larger={RouteClass.IMPORT: settings.import_max_bytes})
     limit_requests(app, resources)
@@ -133,7 +144,9 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         rates=rates,
         readiness=Readiness(image, database, ensure_first_admin),
         throttle=SignInThrottle(rates),
-        tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds),
+        tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds, settings.previous_keys()),
+        security_events=SecurityEvents(database, metrics),
+        api_token_uses=ApiTokenUses(database, metrics),
         errors=_error_reports(settings),
         tracing=_tracing(settings, database, metrics),
         transfers=TransferSlots(Slots(settings.import_slots, "imports"), Slots(settings.export_slots, "exports")),
@@ -175,7 +188,8 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    for domain in (auth, users, categories, items, units, stock, reservations, loans, transfer, labels, health):
+    domains = (auth, signed_in, users, tokens, categories, items, units, stock, reservations, loans)
+    for domain in (*domains, transfer, labels, audit, security, health):
         router.include_router(domain)
     return router
 
@@ -187,6 +201,7 @@ def _operation_id(route: APIRoute) -> str:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     resources: Resources = app.state.resources
+    resources.start()
     task = asyncio.create_task(_background(resources))
     yield
     task.cancel()
@@ -198,19 +213,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _background(resources: Resources) -> None:
     await resources.readiness.await_schema()
     await asyncio.gather(
-        _forget_old_keys(resources),
+        _keep_house(resources),
         _pass_on_what_is_due(resources),
         figures.keep_current(resources.database, resources.metrics),
     )
 
 
-async def _forget_old_keys(resources: Resources) -> None:
+async def _keep_house(resources: Resources) -> None:
     while True:
         try:
             async with resources.database.transaction() as session:
                 await idempotency.forget(session, _KEYS_KEPT)
+            await forget_what_is_over(resources)
         except Exception as error:
-            log.warning("old idempotency keys stay until the next round", error=type(error).__name__)
+            log.warning("what is old stays until the next round", error=type(error).__name__)
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
 
@@ -222,3 +238,20 @@ async def _pass_on_what_is_due(resources: Resources) -> None:
             await reservations_service.pass_on_all(resources.database)
         except Exception as error:
             log.warning("what is reserved waits for the next look", error=type(error).__name__)
+
+
+async def forget_what_is_over(resources: Resources) -> None:
+    """Many rows in several transactions, so that none is long."""
+    settings = resources.settings
+    over, seen = timedelta(days=settings.credentials_kept_days), timedelta(days=settings.security_events_kept_days)
+    chores: tuple[Callable[[AsyncSession], Awaitable[int]], ...] = (
+        lambda session: sessions.forget_tokens(session, _ROWS_AT_ONCE),
+        lambda session: sessions.forget(session, over, _ROWS_AT_ONCE),
+        lambda session: api_tokens.forget(session, over, _ROWS_AT_ONCE),
+        lambda session: security_events.forget(session, seen, _ROWS_AT_ONCE),
+    )
+    for forget in chores:
+        removed = _ROWS_AT_ONCE
+        while removed == _ROWS_AT_ONCE:
+            async with resources.database.transaction() as session:
+                removed = await forget(session)

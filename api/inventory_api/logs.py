@@ -49,6 +49,12 @@ def begin_request(state: Mapping[str, Any]) -> None:
     _request.set(state)
 
 
+def current_request_id() -> str:
+    """Of the request that is being worked on; empty for a command."""
+    state = _request.get()
+    return str(state["request_id"]) if state else ""
+
+
 def configure_logs(level: str, *, readable: bool = False, stream: TextIO = sys.stdout) -> None:
     render: list[Processor] = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_plain)]
     structlog.configure(

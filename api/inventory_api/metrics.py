@@ -68,6 +68,9 @@ class Metrics:
         self._security_events = self._counter(
             "inventory_security_events", "What security wants to see, such as failed sign-ins.", "kind"
         )
+        self._rows_lost = self._counter(
+            "inventory_rows_lost", "Rows that were to be written after the answer, and never were.", "table"
+        )
         self._spans = self._counter(
             "inventory_trace_spans", "Spans that the collector took, and those that it could not be given.", "result"
         )
@@ -108,6 +111,9 @@ class Metrics:
 
     def security_event(self, kind: str) -> None:
         self._security_events.labels(kind).inc()
+
+    def rows_lost(self, table: str, count: int) -> None:
+        self._rows_lost.labels(table).inc(count)
 
     def spans_exported(self, count: int, *, delivered: bool) -> None:
         self._spans.labels("delivered" if delivered else "lost").inc(count)

@@ -1,5 +1,7 @@
 """Every table of the service in one place, for comparing code and database."""
 
+from inventory_api.api_tokens.models import ApiToken
+from inventory_api.audit.models import AuditEvent
 from inventory_api.categories.models import Category
 from inventory_api.database import Base
 from inventory_api.idempotency.models import StoredResponse
@@ -8,24 +10,31 @@ from inventory_api.ledger.models import StockEntry, StockLevel
 from inventory_api.loans.models import Loan, LoanUnit
 from inventory_api.locations.models import Location
 from inventory_api.reservations.models import Reservation, UnitBooking
+from inventory_api.security_events.models import SecurityEventRow
+from inventory_api.sessions.models import RefreshToken, UserSession
 from inventory_api.units.models import Unit
 from inventory_api.users.models import User
 
 metadata = Base.metadata
 
 __all__ = [
+    "ApiToken",
+    "AuditEvent",
     "Category",
     "Item",
     "KitPart",
     "Loan",
     "LoanUnit",
     "Location",
+    "RefreshToken",
     "Reservation",
+    "SecurityEventRow",
     "StockEntry",
     "StockLevel",
     "StoredResponse",
     "Unit",
     "UnitBooking",
     "User",
+    "UserSession",
     "metadata",
 ]

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem details, made in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,15 +14,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from inventory_api.database import OutcomeUnknownError, is_passing
+from inventory_api.security import SecurityEvent, SecurityEventKind
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER: Final = {"Retry-After": "1"}
 # A body can be wrong in as many places as it has bytes for; nobody mends more than these at once.
 _ERRORS_LISTED = 20
+Report = Callable[[SecurityEvent, Request], None]
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's own word
-    """A refusal with a stable `kind`, which callers may rely on."""
+    """A refusal with a stable `kind`, which callers may rely on, and what security wants to see of it."""
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         detail: str,
         headers: Mapping[str, str] | None = None,
         errors: Sequence["FieldProblem"] = (),
+        event: SecurityEvent | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -38,6 +41,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         self.detail = detail
         self.headers = headers
         self.errors = errors
+        self.event = event
 
 
 class FieldProblem(BaseModel):
@@ -69,6 +73,16 @@ def unavailable(detail: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, RETRY_AFTER)
 
 
+def too_many_attempts(user_id: int | None = None) -> Problem:
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too-many-attempts",
+        "Too many sign-ins with this address were tried. Wait a while.",
+        {"Retry-After": "60"},
+        event=SecurityEvent(SecurityEventKind.SIGN_IN_THROTTLED, user_id),
+    )
+
+
 def problem_response(
     request_id: str,
     status: int,
@@ -90,8 +104,19 @@ def problem_response(
     )
 
 
-def handle_problems(app: FastAPI) -> None:
-    app.add_exception_handler(Problem, _on_problem)
+def handle_problems(app: FastAPI, report: Report | None = None) -> None:
+    """Answers with problem details, and has what security wants to see reported."""
+
+    async def on_problem(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)  # noqa: S101 - registered for this type
+        if error.event is not None and report is not None:
+            report(error.event, request)
+        request.state.problem = error.kind
+        return problem_response(
+            request_id(request), error.status, error.kind, error.detail, error.headers, error.errors
+        )
+
+    app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     for kind in (DBAPIError, PostgresError, InterfaceError, OutcomeUnknownError, PoolTimeoutError, OSError):
@@ -100,12 +125,6 @@ def handle_problems(app: FastAPI) -> None:
 
 def request_id(request: Request) -> str:
     return str(request.state.request_id)
-
-
-async def _on_problem(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Problem)  # noqa: S101 - registered for this type
-    request.state.problem = error.kind
-    return problem_response(request_id(request), error.status, error.kind, error.detail, error.headers, error.errors)
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:

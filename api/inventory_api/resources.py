@@ -4,10 +4,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inventory_api.api_tokens.uses import ApiTokenUses
 from inventory_api.database import Database
 from inventory_api.metrics import Metrics
 from inventory_api.passwords import Passwords
 from inventory_api.readiness import Readiness
+from inventory_api.security_events.service import SecurityEvents
 from inventory_api.settings import ServiceSettings
 from inventory_api.slots import TransferSlots
 from inventory_api.throttle import SignInThrottle
@@ -29,12 +31,20 @@ class Resources:
     readiness: Readiness
     throttle: SignInThrottle
     tokens: Tokens
+    security_events: SecurityEvents
+    api_token_uses: ApiTokenUses
     transfers: TransferSlots
     errors: "ErrorReports | None" = None
     tracing: "Tracing | None" = None
     started: float = field(default_factory=time.monotonic)
 
+    def start(self) -> None:
+        self.security_events.start()
+        self.api_token_uses.start()
+
     async def close(self) -> None:
+        await self.security_events.close()
+        await self.api_token_uses.close()
         await self.rates.close()
         await self.database.close()
         for sender in (self.tracing, self.errors):

@@ -3,7 +3,16 @@
 import os
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from inventory_api.build import installed_version
@@ -14,6 +23,8 @@ from inventory_api.urls import MigrationDatabaseUrl, RedisUrl, SentryDsn, Servic
 
 SERVICE_APPLICATION_NAME = "inventory-api"
 _PREFIX = "INVENTORY_"
+_KEY_LENGTH = 32
+_MOST_KEYS = 5
 # The ingress of the chart takes a little more.
 MAX_IMPORT_BYTES = 32 * 1024 * 1024
 _DOTENV = ".env"
@@ -43,6 +54,13 @@ def _is_given(half: Any) -> Any:
     if half == "":
         raise ValueError(f"is required: {_PREFIX}ADMIN_EMAIL and {_PREFIX}ADMIN_PASSWORD go together")
     return half
+
+
+def _keys(given: SecretStr) -> SecretStr:
+    keys = given.get_secret_value().replace(",", " ").split()
+    if not 1 <= len(keys) <= _MOST_KEYS or any(len(key) < _KEY_LENGTH for key in keys):
+        raise ValueError(f"must be up to {_MOST_KEYS} keys of {_KEY_LENGTH} characters or more, with spaces between")
+    return SecretStr(" ".join(keys))
 
 
 class _FromEnvironment(BaseSettings):
@@ -76,7 +94,9 @@ class ServiceSettings(_FromEnvironment):
     environment: Literal["development", "testing", "staging", "production"] = "production"
     database_url: ServiceDatabaseUrl
     redis_url: RedisUrl | None = None
-    secret_key: SecretStr = Field(min_length=32)
+    secret_key: SecretStr = Field(min_length=_KEY_LENGTH)
+    # Keys besides it that tokens may be signed with: those before it, or the next.
+    previous_secret_keys: Annotated[SecretStr, AfterValidator(_keys)] | None = None
     admin_email: Annotated[Email, BeforeValidator(_is_given)] | None = None
     admin_password: Annotated[SecretStr, PASSWORD_LENGTH, BeforeValidator(_is_given)] | None = None
     release: str = "none"
@@ -84,6 +104,15 @@ class ServiceSettings(_FromEnvironment):
     version: str = Field(default_factory=installed_version)
     log_level: LogLevel = "INFO"
     access_token_seconds: int = Field(default=3600, ge=60, le=86_400)
+    # Who doesn't call for so long signs in again; and everybody does after the longest time of a session.
+    refresh_token_seconds: int = Field(default=14 * 86_400, ge=60, le=366 * 86_400)
+    session_max_seconds: int = Field(default=90 * 86_400, ge=60, le=3660 * 86_400)
+    # For so long a refresh token may be sent again, because its answer was lost or another tab was first. 0: never.
+    refresh_grace_seconds: int = Field(default=30, ge=0, le=300)
+    api_token_max_days: int = Field(default=366, ge=1, le=3660)
+    # Sessions and API tokens that are over; security events.
+    credentials_kept_days: int = Field(default=30, ge=1, le=3660)
+    security_events_kept_days: int = Field(default=90, ge=1, le=3660)
     # No limit unless there is one.
     loan_max_days: int | None = Field(default=None, ge=1, le=36_500)
     loan_max_renewals: int = Field(default=2, ge=0, le=1000)
@@ -140,6 +169,9 @@ class ServiceSettings(_FromEnvironment):
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
     sentry_dsn: SentryDsn | None = None
+
+    def previous_keys(self) -> list[str]:
+        return self.previous_secret_keys.get_secret_value().split() if self.previous_secret_keys else []
 
     @model_validator(mode="before")
     @classmethod

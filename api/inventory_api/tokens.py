@@ -1,5 +1,8 @@
-"""Access tokens: signed, short-lived, and saying only who the caller is."""
+"""Access tokens: signed, short-lived, and saying only who the caller is and what they signed in to."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -10,27 +13,61 @@ _ISSUER = "inventory-api"
 _LEEWAY_SECONDS = 30
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """`session_id` is None in a token of a release that knew no sessions."""
+
+    user_id: int
+    session_id: int | None
+    issued_at: datetime
+
+
 class Tokens:
-    def __init__(self, key: str, seconds: int) -> None:
+    """Signs with `key`, and knows what was signed with it or with one of `others`: those before it, or the next."""
+
+    def __init__(self, key: str, seconds: int, others: Sequence[str] = ()) -> None:
         self._key = key
+        self._key_id = _key_id(key)
+        self._keys = {_key_id(each): each for each in (key, *others)}
         self.seconds = seconds
 
-    def issue(self, user_id: int) -> str:
+    def issue(self, user_id: int, session_id: int) -> str:
         now = datetime.now(UTC)
-        claims = {"iss": _ISSUER, "sub": str(user_id), "iat": now, "exp": now + timedelta(seconds=self.seconds)}
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+        expires_at = now + timedelta(seconds=self.seconds)
+        claims = {"iss": _ISSUER, "sub": str(user_id), "sid": session_id, "iat": now, "exp": expires_at}
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM, headers={"kid": self._key_id})
 
-    def user_id(self, token: str) -> int | None:
-        """Whose token it is; None if it isn't one of ours, or no longer valid."""
+    def read(self, token: str) -> Claims | None:
+        """What the token says; None if it isn't one of ours, or no longer valid."""
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+        except jwt.InvalidTokenError:
+            return None
+        if key_id is not None:
+            return self._read(token, self._keys[key_id]) if key_id in self._keys else None
+        # A release that knew one key only named none.
+        return next((claims for key in self._keys.values() if (claims := self._read(token, key))), None)
+
+    def _read(self, token: str, key: str) -> Claims | None:
         try:
             claims = jwt.decode(
                 token,
-                self._key,
+                key,
                 algorithms=[_ALGORITHM],
                 issuer=_ISSUER,
                 leeway=_LEEWAY_SECONDS,
                 options={"require": ["exp", "iat", "iss", "sub"]},
             )
-            return int(claims["sub"])
+            session_id = claims.get("sid")
+            return Claims(
+                user_id=int(claims["sub"]),
+                session_id=None if session_id is None else int(session_id),
+                issued_at=datetime.fromtimestamp(claims["iat"], UTC),
+            )
         except (jwt.InvalidTokenError, ValueError):
             return None
+
+
+def _key_id(key: str) -> str:
+    """Names a key and gives nothing of it away: it is random, and long."""
+    return hashlib.sha256(b"inventory signing key " + key.encode()).hexdigest()[:16]

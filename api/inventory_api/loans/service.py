@@ -69,8 +69,7 @@ async def take_back(session: AsyncSession, caller: Principal, loan_id: int, want
     A loan that is over, or a unit that is back, gives the same answer again and changes nothing.
     """
     loan = await _locked(session, caller, loan_id)
-    if loan.user_id != caller.id:
-        demand(caller, Permission.RETURN_FOR_OTHERS)
+    demand(caller, Permission.BORROW if loan.user_id == caller.id else Permission.RETURN_FOR_OTHERS)
     to = await locations_service.open_id(session, wanted.location_id) if wanted.location_id else None
     return await _settle_whole(session, caller, loan, wanted, _Outcome(EntryKind.RETURN, wanted.condition, to))
 
@@ -88,6 +87,7 @@ async def renew(session: AsyncSession, caller: Principal, loan_id: int, wanted: 
     Raises a 409 Problem where the policy allows no further renewal to a borrower; staff may go on.
     """
     loan = await _locked(session, caller, loan_id)
+    demand(caller, Permission.BORROW if loan.user_id == caller.id else Permission.LEND_TO_OTHERS)
     if loan.returned_at is not None:
         raise conflict("returned", "The loan is over.")
     if loan.kit_loan_id is not None:
@@ -434,6 +434,7 @@ def _refused(kind: str, detail: str) -> Problem:
 
 async def _borrower(session: AsyncSession, caller: Principal, user_id: int | None) -> int:
     if user_id is None or user_id == caller.id:
+        demand(caller, Permission.BORROW)
         return caller.id
     demand(caller, Permission.LEND_TO_OTHERS)
     borrower = await users.get(session, user_id)

@@ -93,8 +93,7 @@ async def reserve(session: AsyncSession, caller: Principal, wanted: Reserve, pol
 async def cancel(session: AsyncSession, caller: Principal, reservation_id: int) -> Reservation:
     """Gives up a reservation, and passes on what it held. One that is cancelled gives the same answer again."""
     reservation = await _locked(session, caller, reservation_id)
-    if reservation.user_id != caller.id:
-        demand(caller, Permission.RESERVE_FOR_OTHERS)
+    demand(caller, Permission.BORROW if reservation.user_id == caller.id else Permission.RESERVE_FOR_OTHERS)
     if reservation.status == Status.CANCELLED:
         return reservation
     if reservation.status not in ACTIVE:
@@ -111,8 +110,7 @@ async def take(session: AsyncSession, caller: Principal, reservation_id: int) ->
     not this reservation's turn, or no more.
     """
     reservation = await _locked(session, caller, reservation_id)
-    if reservation.user_id != caller.id:
-        demand(caller, Permission.LEND_TO_OTHERS)
+    demand(caller, Permission.BORROW if reservation.user_id == caller.id else Permission.LEND_TO_OTHERS)
     now = await repository.now(session)
     if reservation.status == Status.WAITING:
         raise conflict("not-ready", f"The reservation waits in line, at place {reservation.position}.")
@@ -407,6 +405,7 @@ async def _fresh(session: AsyncSession, reservation_id: int) -> Reservation:
 
 async def _for_whom(session: AsyncSession, caller: Principal, user_id: int | None) -> int:
     if user_id is None or user_id == caller.id:
+        demand(caller, Permission.BORROW)
         return caller.id
     demand(caller, Permission.RESERVE_FOR_OTHERS)
     user = await users.get(session, user_id)

@@ -1,7 +1,7 @@
 import enum
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Identity, Text, func
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Identity, Integer, Text, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory_api.database import Base
@@ -23,4 +23,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)
     active: Mapped[bool] = mapped_column(Boolean, server_default="true")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    signed_out_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,4 +1,9 @@
-from inventory_api.fields import Email, Input, Name, NewPassword, Output, Shown
+from typing import Annotated
+
+from pydantic import Field
+
+from inventory_api.fields import Email, GivenPassword, Input, Name, NewPassword, Output, Shown, Text
+from inventory_api.pages import PageQuery
 from inventory_api.users.models import Role
 
 
@@ -9,10 +14,38 @@ class UserCreate(Input):
     password: NewPassword
 
 
+class UserChange(Input):
+    """What is left out stays as it is; a default factory stands for that, so that null is refused."""
+
+    name: Name = Field(default_factory=str)
+    email: Email = Field(default_factory=str)
+    role: Role = Field(default_factory=lambda: Role.MEMBER)
+    active: bool = Field(default_factory=bool, strict=True, description="false: may not sign in, and all they had ends")
+
+
+class PasswordChange(Input):
+    current_password: GivenPassword
+    new_password: NewPassword
+
+
+class PasswordReset(Input):
+    new_password: NewPassword
+
+
+class UserQuery(PageQuery):
+    role: Role | None = None
+    active: bool | None = None
+    q: Annotated[Text, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="is in the name or the address, in any case"
+    )
+
+
 class UserShown(Output):
     id: int
     email: str
     name: str
     role: Role
     active: bool
+    version: int = Field(description="the ETag, without its quotes")
     created_at: Shown
+    updated_at: Shown

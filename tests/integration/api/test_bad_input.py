@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.services import Api, client_of, created, ready, running, settings_for, tomorrow
+from tests.integration.api.services import PASSWORD, Api, client_of, created, ready, running, settings_for, tomorrow
 from tests.integration.stores import SERVICE, Postgres
 
 ITEM = {"name": "Drill", "sku": "bad-input", "quantity": 1}
@@ -45,6 +45,18 @@ async def admin(postgres: Postgres) -> AsyncIterator[Api]:
         ("users", {"email": "no address", "name": "a", "password": "long enough"}),
         ("users", {"email": "a@b.example", "name": "a", "password": "short"}),
         ("users", {"email": "a@b.example", "name": "a", "password": "long enough", "role": "root"}),
+        ("auth/refresh", {}),
+        ("auth/refresh", {"refresh_token": ""}),
+        ("auth/refresh", {"refresh_token": "a" * 201}),
+        ("auth/refresh", {"refresh_token": "a\0"}),
+        ("tokens", {"scopes": ["read"]}),
+        ("tokens", {"name": "", "scopes": ["read"]}),
+        ("tokens", {"name": "a"}),
+        ("tokens", {"name": "a", "scopes": []}),
+        ("tokens", {"name": "a", "scopes": ["everything"]}),
+        ("tokens", {"name": "a", "scopes": ["read"] * 6}),
+        ("tokens", {"name": "a", "scopes": ["read"], "user_id": 1}),
+        ("tokens", {"name": "a", "scopes": ["read"], "expires_at": "2030-01-01T00:00:00"}),
     ],
 )
 async def test_what_is_out_of_bounds_is_refused_by_name(admin: Api, path: str, body: Any) -> None:
@@ -76,6 +88,50 @@ async def test_a_key_has_bounds(admin: Api, key: str) -> None:
 )
 async def test_a_list_refuses_what_it_does_not_know(admin: Api, query: str) -> None:
     assert (await admin.get(f"/api/v1/items?{query}")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": None},
+        {"name": ""},
+        {"name": "a\0"},
+        {"email": "none"},
+        {"role": "root"},
+        {"role": None},
+        {"active": "false"},
+        {"active": 0},
+        {"active": None},
+        {"password": "long enough"},
+        {"id": 7},
+    ],
+)
+async def test_a_change_of_a_user_has_bounds(admin: Api, change: dict[str, Any]) -> None:
+    answer = await admin.http.patch("/api/v1/users/1", json=change, headers={"If-Match": "*"})
+
+    assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("new", ["short", "x" * 129, "nul\0 in the midst", None])
+async def test_a_new_password_has_bounds(admin: Api, new: str | None) -> None:
+    own = {"current_password": PASSWORD, "new_password": new}
+    assert (await admin.http.put("/api/v1/users/me/password", json=own)).status_code == 422
+    assert (await admin.http.put("/api/v1/users/2/password", json={"new_password": new})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "queries"),
+    [
+        ("users", ["role=root", "active=perhaps", "q=", "q=%00", f"q={'x' * 101}", "text=a"]),
+        ("tokens", ["user_id=0", "everybodys=perhaps", "limit=0", "scope=read"]),
+        ("auth/sessions", ["limit=201", "cursor=x", "user_id=1"]),
+        ("audit", ["limit=201", "cursor=x", "subject_id=0", "subject=", "action=%00", "since=yesterday", "user=1"]),
+        ("security-events", ["limit=201", "cursor=x", "kind=other", "user_id=x", "until=%00"]),
+    ],
+)
+async def test_a_question_has_bounds(admin: Api, path: str, queries: list[str]) -> None:
+    for query in queries:
+        assert (await admin.get(f"/api/v1/{path}?{query}")).status_code == 422, query
 
 
 @pytest.mark.parametrize("identifier", ["0", "-1", "x", "9223372036854775808", "1.5", "%00"])

@@ -56,6 +56,33 @@ def test_nothing_secret_has_a_default() -> None:
 
 
 @pytest.mark.parametrize(
+    "given", ["n" * 32, f"{'n' * 32} {'o' * 40}", f"{'n' * 32},{'o' * 40}\n", f"{'n' * 32}\n{'o' * 40}\n"]
+)
+def test_further_keys_have_spaces_between(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    environment(monkeypatch, **GOOD, INVENTORY_PREVIOUS_SECRET_KEYS=given)
+
+    settings = read_settings(ServiceSettings)
+
+    assert settings.previous_keys() == ["n" * 32, "o" * 40][: 2 if "o" in given else 1]
+    assert "nnnn" not in repr(settings)
+
+
+def test_without_further_keys_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, **GOOD)
+
+    assert read_settings(ServiceSettings).previous_keys() == []
+
+
+@pytest.mark.parametrize("given", ["n" * 31, f"{'n' * 32} short", " , ", " ".join(["n" * 32] * 6)])
+def test_further_keys_are_as_long_as_the_first_and_few(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    environment(monkeypatch, **GOOD, INVENTORY_PREVIOUS_SECRET_KEYS=given)
+
+    said = refusal()
+    assert said.startswith("INVENTORY_PREVIOUS_SECRET_KEYS: must be up to 5 keys of 32 characters or more")
+    assert "nnn" not in said
+
+
+@pytest.mark.parametrize(
     ("given", "missing"),
     [
         ({"INVENTORY_ADMIN_EMAIL": "admin@example.com"}, "INVENTORY_ADMIN_PASSWORD"),

@@ -83,6 +83,7 @@ def test_a_wrong_value_is_refused_by_its_name(setting: str, named: str) -> None:
         ),
         ("app.secrets={inventory-migrations}", "the service's pods would see it"),
         ("app.config.INVENTORY_SECRET_KEY=x", "app.config.INVENTORY_SECRET_KEY is secret"),
+        ("app.config.INVENTORY_PREVIOUS_SECRET_KEYS=x", "app.config.INVENTORY_PREVIOUS_SECRET_KEYS is secret"),
         ("app.config.INVENTORY_RELEASE=x", "app.config.INVENTORY_RELEASE is set by the operator"),
         (r"app.template.podLabels.inventory\.dev/app=x", "podLabels.inventory.dev/app is set by the operator"),
         ("app.strategy.rolling.maxSurge=0", "no pod could ever be replaced"),
