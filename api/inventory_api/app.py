@@ -18,6 +18,7 @@ from inventory_api.api_tokens.endpoints import router as tokens
 from inventory_api.api_tokens.uses import ApiTokenUses
 from inventory_api.audit.endpoints import router as audit
 from inventory_api.auth.endpoints import router as auth
+from inventory_api.authentication import KnownCallers
 from inventory_api.build import NAME, installed_version
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
@@ -147,6 +148,7 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds, settings.previous_keys()),
         security_events=SecurityEvents(database, metrics),
         api_token_uses=ApiTokenUses(database, metrics),
+        known_callers=KnownCallers(settings.caller_known_seconds),
         errors=_error_reports(settings),
         tracing=_tracing(settings, database, metrics),
         transfers=TransferSlots(Slots(settings.import_slots, "imports"), Slots(settings.export_slots, "exports")),

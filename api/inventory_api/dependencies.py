@@ -4,21 +4,18 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import BackgroundTasks, Depends, Request, Security
+from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.authentication import caller_of
 from inventory_api.problems import Problem, request_id, unavailable
+from inventory_api.reads import Reads
 from inventory_api.resources import Resources
 from inventory_api.security import SecurityEvent
 from inventory_api.users.permissions import Principal, demand_change
 
 _SAFE = frozenset({"GET", "HEAD"})
-_bearer = HTTPBearer(
-    auto_error=False,
-    description="The access token from `POST /api/v1/auth/token`, or an API token from `POST /api/v1/tokens`",
-)
 
 
 def _resources(request: Request) -> Resources:
@@ -39,23 +36,37 @@ def _serving(resources: Shared) -> Resources:
 Serving = Annotated[Resources, Depends(_serving)]
 
 
-async def _transaction(resources: Serving) -> AsyncIterator[AsyncSession]:
+async def _transaction(request: Request, resources: Serving) -> AsyncIterator[AsyncSession]:
     async with resources.database.transaction() as session:
         yield session
+    if request.method not in _SAFE:
+        resources.known_callers.forget()
 
 
 # Scope "function": the commit comes before the answer, so that no caller is told of work that was not kept.
 Session = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 
 
-async def _caller(
-    request: Request,
-    resources: Shared,
-    session: Session,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Principal:
-    token = credentials.credentials if credentials else ""
-    caller = await caller_of(session, resources.tokens, resources.api_token_uses, token)
+class _Caller(HTTPBearer):
+    """Security scheme and lookup in one, for each dependency costs every request a little."""
+
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        resources = _serving(_resources(request))
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        token = given if scheme.lower() == "bearer" else ""
+        is_safe = request.method in _SAFE
+        caller = resources.known_callers.get(token) if is_safe else None
+        if caller is None:
+            caller = await _look_up(resources, token)
+            resources.known_callers.keep(token, caller)
+        request.state.user_id = caller.id
+        if not is_safe:
+            demand_change(caller)
+        return caller
+
+
+async def _look_up(resources: Resources, token: str) -> Principal:
+    caller = await caller_of(resources.database.reads, resources.tokens, resources.api_token_uses, token)
     if caller is None:
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
@@ -63,13 +74,25 @@ async def _caller(
             "Sign in with POST /api/v1/auth/token and send its access token.",
             {"WWW-Authenticate": "Bearer"},
         )
-    request.state.user_id = caller.id
-    if request.method not in _SAFE:
-        demand_change(caller)
     return caller
 
 
-Caller = Annotated[Principal, Depends(_caller, scope="function")]
+Caller = Annotated[
+    Principal,
+    Security(
+        _Caller(
+            scheme_name="HTTPBearer",
+            description="The access token from `POST /api/v1/auth/token`, or an API token from `POST /api/v1/tokens`",
+        )
+    ),
+]
+
+
+async def _reads(request: Request) -> Reads:
+    return _serving(_resources(request)).database.reads
+
+
+Reading = Annotated[Reads, Depends(_reads)]
 
 
 def report(event: SecurityEvent, request: Request) -> None:

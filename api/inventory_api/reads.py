@@ -12,18 +12,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Select
+from sqlalchemy import SelectBase
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-Row = dict[str, Any]
+ReadRow = dict[str, Any]
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
 
 class Statement:
     """A statement as asyncpg takes it. What it has as `bindparam` is given by name with each use."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: SelectBase) -> None:
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
         self.documents = tuple(
@@ -65,7 +65,7 @@ class Reads:
         self._free: list[tuple[Any, float]] = []
         """Open connections, and when each is too old; the one that was used last is the next."""
 
-    async def rows(self, statement: Statement, **values: Any) -> list[Row]:
+    async def rows(self, statement: Statement, **values: Any) -> list[ReadRow]:
         """Raises TimeoutError when no connection comes free in time, OSError, and asyncpg's errors."""
         arguments = statement.arguments(values)
         if self._places.locked():
@@ -83,7 +83,7 @@ class Reads:
                 row[column] = json.loads(row[column])
         return rows
 
-    async def row(self, statement: Statement, **values: Any) -> Row | None:
+    async def row(self, statement: Statement, **values: Any) -> ReadRow | None:
         """The first row, or None."""
         found = await self.rows(statement, **values)
         return found[0] if found else None

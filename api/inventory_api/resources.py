@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inventory_api.api_tokens.uses import ApiTokenUses
+from inventory_api.authentication import KnownCallers
 from inventory_api.database import Database
 from inventory_api.metrics import Metrics
 from inventory_api.passwords import Passwords
@@ -33,6 +34,7 @@ class Resources:
     tokens: Tokens
     security_events: SecurityEvents
     api_token_uses: ApiTokenUses
+    known_callers: KnownCallers
     transfers: TransferSlots
     errors: "ErrorReports | None" = None
     tracing: "Tracing | None" = None

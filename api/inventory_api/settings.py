@@ -104,6 +104,8 @@ class ServiceSettings(_FromEnvironment):
     version: str = Field(default_factory=installed_version)
     log_level: LogLevel = "INFO"
     access_token_seconds: int = Field(default=3600, ge=60, le=86_400)
+    # For so long another pod may go on believing a token that was ended here; 0 has each request ask the database.
+    caller_known_seconds: float = Field(default=1, ge=0, le=10)
     # Who doesn't call for so long signs in again; and everybody does after the longest time of a session.
     refresh_token_seconds: int = Field(default=14 * 86_400, ge=60, le=366 * 86_400)
     session_max_seconds: int = Field(default=90 * 86_400, ge=60, le=3660 * 86_400)

@@ -2,14 +2,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.api_tokens.models import ApiToken
+from inventory_api.reads import ReadRow, Reads, Statement
 from inventory_api.users.models import User
 
-# Made once: it is run with every request that brings an API token.
-_CALLER = (
+# It is run with nearly every request that brings an API token.
+_CALLER = Statement(
     select(
         User.id,
         User.role,
@@ -25,11 +26,9 @@ _CALLER = (
 _over_at = func.coalesce(ApiToken.revoked_at, ApiToken.expires_at)
 
 
-async def caller(
-    session: AsyncSession, digest: bytes
-) -> Row[int, str, bool, int, list[str], datetime | None, bool] | None:
+async def caller(reads: Reads, digest: bytes) -> ReadRow | None:
     """Whose token it is and what it is for, and why it may not be used, if it may not."""
-    return (await session.execute(_CALLER, {"digest": digest})).one_or_none()
+    return await reads.row(_CALLER, digest=digest)
 
 
 async def add(session: AsyncSession, **values: Any) -> ApiToken:

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Row, Update, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.reads import ReadRow, Reads, Statement
 from inventory_api.sessions.models import RefreshToken, UserSession
 from inventory_api.users.models import User
 
-# Made once: it is run with every request.
-_CALLER = (
+# It is run with nearly every request.
+_CALLER = Statement(
     select(User.id, User.role)
     .join(UserSession, UserSession.user_id == User.id)
     .where(
@@ -33,9 +34,9 @@ class Held:
     now: datetime
 
 
-async def caller(session: AsyncSession, user_id: int, session_id: int) -> Row[int, str] | None:
+async def caller(reads: Reads, user_id: int, session_id: int) -> ReadRow | None:
     """Id and role of who signed in to the session, if they may still call."""
-    return (await session.execute(_CALLER, {"user_id": user_id, "session_id": session_id})).one_or_none()
+    return await reads.row(_CALLER, user_id=user_id, session_id=session_id)
 
 
 async def begin(

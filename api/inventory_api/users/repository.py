@@ -2,18 +2,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, exists, func, or_, select, update
+from sqlalchemy import bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.reads import ReadRow, Reads, Statement
 from inventory_api.users.models import Role, User
 
 _FIRST_USER_LOCK = "first user"
 _ADMINS_LOCK = "admins"
-_CALLER = select(User.id, User.role).where(
-    User.id == bindparam("user_id"),
-    User.active,
-    or_(User.signed_out_at.is_(None), User.signed_out_at <= bindparam("issued_at")),
+_CALLER = Statement(
+    select(User.id, User.role).where(
+        User.id == bindparam("user_id"),
+        User.active,
+        or_(User.signed_out_at.is_(None), User.signed_out_at <= bindparam("issued_at")),
+    )
 )
 
 
@@ -21,9 +24,9 @@ async def get(session: AsyncSession, user_id: int) -> User | None:
     return await session.get(User, user_id)
 
 
-async def caller(session: AsyncSession, user_id: int, issued_at: datetime) -> Row[int, str] | None:
+async def caller(reads: Reads, user_id: int, issued_at: datetime) -> ReadRow | None:
     """Id and role of who has an access token of a release that knew no sessions, if they may still call."""
-    return (await session.execute(_CALLER, {"user_id": user_id, "issued_at": issued_at})).one_or_none()
+    return await reads.row(_CALLER, user_id=user_id, issued_at=issued_at)
 
 
 async def by_email(session: AsyncSession, email: str) -> User | None:

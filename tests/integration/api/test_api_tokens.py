@@ -242,6 +242,22 @@ async def test_a_caller_costs_one_query_whichever_token_they_bring(app: FastAPI,
     assert not any(statement.startswith("UPDATE") for statement in by_token)
 
 
+async def test_who_called_a_moment_ago_is_known_until_something_changes(postgres: Postgres, database: str) -> None:
+    settings = settings_for(postgres.url(database, SERVICE), caller_known_seconds=10)
+    async with running(settings) as app, client_of(app) as api:
+        await ready(api)
+        await api.sign_in()
+        token = await make(api)
+        assert await call(api, token, "GET", "items") == 200
+
+        with statements_of(app) as again:
+            assert await call(api, token, "GET", "items") == 200
+        assert not any("api_tokens" in statement for statement in again)
+
+        assert (await api.http.delete(f"/api/v1/tokens/{token['id']}")).status_code in (200, 204)
+        assert await call(api, token, "GET", "items") == 401
+
+
 async def test_the_last_use_is_written_at_the_end_of_the_process_too(postgres: Postgres, database: str) -> None:
     async with running(settings_for(postgres.url(database, SERVICE))) as app, client_of(app) as api:
         await ready(api)
