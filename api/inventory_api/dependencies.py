@@ -18,7 +18,8 @@ from inventory_api.users.permissions import Principal, demand_change
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-def _resources(request: Request) -> Resources:
+# FastAPI hands a dependency that isn't a coroutine to a thread, and a busy process waits long for each of these.
+async def _resources(request: Request) -> Resources:
     resources = request.app.state.resources
     assert isinstance(resources, Resources)  # noqa: S101 - create_app puts it there
     return resources
@@ -27,7 +28,7 @@ def _resources(request: Request) -> Resources:
 Shared = Annotated[Resources, Depends(_resources)]
 
 
-def _serving(resources: Shared) -> Resources:
+async def _serving(resources: Shared) -> Resources:
     if not resources.readiness.ready:
         raise unavailable("The service is still starting.")
     return resources

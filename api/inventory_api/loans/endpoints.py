@@ -17,7 +17,7 @@ from inventory_api.problems import Problem
 router = APIRouter(prefix="/loans", tags=["loans"])
 
 
-def _policy(shared: Shared) -> service.Policy:
+async def _policy(shared: Shared) -> service.Policy:
     days = shared.settings.loan_max_days
     return service.Policy(timedelta(days=days) if days else None, shared.settings.loan_max_renewals)
 

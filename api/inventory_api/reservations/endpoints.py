@@ -21,7 +21,7 @@ from inventory_api.reservations.schemas import (
 router = APIRouter(tags=["reservations"])
 
 
-def _policy(shared: Shared) -> service.Policy:
+async def _policy(shared: Shared) -> service.Policy:
     settings = shared.settings
     return service.Policy(
         ahead=timedelta(days=settings.reservation_max_days_ahead),
