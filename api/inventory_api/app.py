@@ -107,7 +107,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     limit_requests(app, resources)
     app.add_middleware(RequestRecord, metrics=resources.metrics, errors=resources.errors)
     app.add_middleware(RequestIdentity, release=settings.release)
-    secure_answers(app, settings)
+    secure_answers(app, resources)
     if resources.tracing is not None:
         app.add_middleware(resources.tracing.of_requests)
     app.include_router(_root(settings))

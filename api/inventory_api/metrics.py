@@ -27,6 +27,7 @@ from inventory_api.pool import WatchedPool
 
 PLAIN_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 CacheResult = Literal["hit", "miss", "stale", "error"]
+Refusal = Literal["host", "overload", "time"]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # One more series for each that counts, which says when it began; the process's start says nearly the same.
@@ -64,6 +65,11 @@ class Metrics:
         self._cache = self._counter("inventory_cache_answers", "Whether the cache had an answer.", "cache", "result")
         self._rate_limited = self._counter(
             "inventory_rate_limited", "Requests refused because their caller sent too many.", "route_class"
+        )
+        self._refused = self._counter(
+            "inventory_requests_refused",
+            "Requests turned away: of a foreign host, past saturation, out of time.",
+            "reason",
         )
         self._security_events = self._counter(
             "inventory_security_events", "What security wants to see, such as failed sign-ins.", "kind"
@@ -108,6 +114,9 @@ class Metrics:
 
     def rate_limited(self, route_class: str) -> None:
         self._rate_limited.labels(route_class).inc()
+
+    def refused(self, reason: Refusal) -> None:
+        self._refused.labels(reason).inc()
 
     def security_event(self, kind: str) -> None:
         self._security_events.labels(kind).inc()

@@ -24,7 +24,7 @@ PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 # https://www.w3.org/TR/trace-context/#traceparent-header; the last bit says whether the trace is kept.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
-_UNMATCHED = "unmatched"
+UNMATCHED: Final = "unmatched"
 _PATH_LOGGED = 200
 # What nginx writes down for a caller who did not wait for the answer.
 _CALLER_GONE = 499
@@ -41,7 +41,7 @@ class RequestIdentity:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         state = scope.setdefault("state", {})
-        request_id = _identify(state, scope["headers"])
+        request_id = identify(state, scope["headers"])
         named = ((b"x-request-id", request_id.encode()), self._release)
 
         async def send_named(message: Message) -> None:
@@ -149,10 +149,10 @@ def route_template(scope: Scope) -> str:
     """The whole template. Since FastAPI 0.137 `scope["route"].path` lacks the prefixes of including routers."""
     context = scope.get("fastapi", {}).get("effective_route_context")
     path = getattr(context, "path", None) or getattr(scope.get("route"), "path", None)
-    return str(path) if path else _UNMATCHED
+    return str(path) if path else UNMATCHED
 
 
-def _identify(state: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> str:
+def identify(state: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> str:
     """Notes the request's id, and the trace that it is a part of unless one was begun here."""
     request_id = ""
     for name, value in headers:

@@ -15,6 +15,10 @@ from inventory_api.signals import exit_on
 # be the one that closes, or a request may meet a connection that is just being closed.
 _KEEP_ALIVE_SECONDS = 75
 _DRAIN_SECONDS = 25
+# libuv accepts one connection of a socket in each turn of its loop. When many come at once and those that are there
+# keep it busy, a probe that comes after them would wait for as many turns, which may be seconds. So it gets several
+# handles of the one socket.
+_ACCEPTED_AT_ONCE = 16
 
 
 def serve(settings: ServiceSettings, listener: socket.socket) -> None:
@@ -39,7 +43,7 @@ def serve(settings: ServiceSettings, listener: socket.socket) -> None:
     )
     # Uvicorn raises the signal again once it has drained; ending then is a success, not a death.
     exit_on(signal.SIGTERM, signal.SIGINT, status=0)
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener, *(listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))])
 
 
 def listen(host: str | None, port: int) -> socket.socket:

@@ -153,7 +153,7 @@ class ServiceSettings(_FromEnvironment):
     rate_limit_writes: RequestRate = "2000/minute"
     rate_limit_reports: RequestRate = "120/minute"
     # Above what one core works on at once; the rest would wait for it in memory instead of at the caller.
-    max_requests_in_flight: int = Field(default=200, ge=8, le=10_000)
+    max_requests_in_flight: int = Field(default=128, ge=8, le=10_000)
     # The event loop's delay that is put up with for a second, before fewer requests are let in.
     max_delay_seconds: float = Field(default=0.25, ge=0.01, le=60)
     request_seconds: float = Field(default=30, ge=0.1, le=3600)

@@ -8,11 +8,11 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inventory_api.metrics import Metrics
 from inventory_api.middleware import PROBES
 from inventory_api.problems import problem_response
 from inventory_api.traffic.client_address import limited_as
 from inventory_api.traffic.rates import Rates
-from inventory_api.traffic.refusals import Refusals
 from inventory_api.traffic.routes import RouteClass, route_class
 from inventory_api.traffic.windows import Count, Policy
 
@@ -55,7 +55,12 @@ class RateLimits:
     """
 
     def __init__(
-        self, app: ASGIApp, rates: Rates, policies: Mapping[RouteClass, Policy], callers: Callers, refusals: Refusals
+        self,
+        app: ASGIApp,
+        rates: Rates,
+        policies: Mapping[RouteClass, Policy],
+        callers: Callers,
+        metrics: Metrics,
     ) -> None:
         self._app = app
         self._rates = rates
@@ -64,7 +69,7 @@ class RateLimits:
             for kind, policy in policies.items()
         }
         self._callers = callers
-        self._refusals = refusals
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
@@ -89,7 +94,7 @@ class RateLimits:
             await send(message)
 
         if not count.admitted:
-            self._refusals.count("rate")
+            self._metrics.rate_limited(policy.name)
             return await _too_many(scope, policy, count)(scope, receive, send_counted)
         await self._app(scope, receive, send_counted)
         if token is None:

@@ -10,7 +10,6 @@ from inventory_api.traffic.client_address import ClientAddress
 from inventory_api.traffic.compression import Compression
 from inventory_api.traffic.overload import LoadShedding, Saturation
 from inventory_api.traffic.rate_limits import Callers, RateLimits
-from inventory_api.traffic.refusals import Refusals
 from inventory_api.traffic.routes import RouteClass
 from inventory_api.traffic.security_headers import SecurityHeaders
 from inventory_api.traffic.time_limit import TimeLimit
@@ -33,16 +32,17 @@ _TOLD = (
 
 def limit_requests(app: FastAPI, resources: Resources) -> None:
     """What may refuse a request or end it; the record of requests goes around it, so that it sees those too."""
-    settings = resources.settings
-    refusals = Refusals(resources.metrics.registry)
-    app.add_middleware(TimeLimit, seconds=_seconds(settings), refusals=refusals)
+    settings, metrics = resources.settings, resources.metrics
+    app.add_middleware(TimeLimit, seconds=_seconds(settings), metrics=metrics)
     app.add_middleware(Compression)
     if settings.rate_limits:
         app.add_middleware(
-            RateLimits, rates=resources.rates, policies=_policies(settings), callers=Callers(), refusals=refusals
+            RateLimits,
+            rates=resources.rates,
+            policies=_policies(settings),
+            callers=Callers(),
+            metrics=metrics,
         )
-    saturation = Saturation(settings.max_requests_in_flight, settings.max_delay_seconds)
-    app.add_middleware(LoadShedding, saturation=saturation, refusals=refusals)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -51,11 +51,19 @@ def limit_requests(app: FastAPI, resources: Resources) -> None:
             allow_headers=_ASKED,
             expose_headers=_TOLD,
         )
-    app.add_middleware(TrustedHosts, allowed=settings.allowed_hosts, refusals=refusals)
+    app.add_middleware(TrustedHosts, allowed=settings.allowed_hosts, metrics=metrics)
 
 
-def secure_answers(app: FastAPI, settings: ServiceSettings) -> None:
-    """What every answer gets, also one that something went wrong with; and who and how it is for."""
+def secure_answers(app: FastAPI, resources: Resources) -> None:
+    """What every answer gets, also one that something went wrong with; who it is for; and what is refused unseen."""
+    settings = resources.settings
+    app.add_middleware(
+        LoadShedding,
+        saturation=Saturation(settings.max_requests_in_flight, settings.max_delay_seconds),
+        metrics=resources.metrics,
+        release=settings.release,
+        origins=settings.cors_origins,
+    )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ClientAddress, trusted=settings.trusted_proxies)
 

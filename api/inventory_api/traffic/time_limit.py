@@ -7,8 +7,8 @@ from http import HTTPStatus
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inventory_api.metrics import Metrics
 from inventory_api.problems import RETRY_AFTER, problem_response
-from inventory_api.traffic.refusals import Refusals
 from inventory_api.traffic.routes import RouteClass, route_class
 
 log = structlog.get_logger()
@@ -22,10 +22,10 @@ class TimeLimit:
     Where the answer has begun, the connection is broken off, so that no caller takes a part for the whole.
     """
 
-    def __init__(self, app: ASGIApp, seconds: Mapping[RouteClass, float], refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, seconds: Mapping[RouteClass, float], metrics: Metrics) -> None:
         self._app = app
         self._seconds = seconds
-        self._refusals = refusals
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +44,7 @@ class TimeLimit:
         except TimeoutError:
             if not limit.expired() or answering:
                 raise
-            self._refusals.count("time")
+            self._metrics.refused("time")
             log.warning("request took too long", path=scope["path"], seconds=seconds)
             await _too_slow(scope, seconds)(scope, receive, send)
 

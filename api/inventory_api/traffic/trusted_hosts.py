@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from inventory_api.metrics import Metrics
 from inventory_api.middleware import PROBES
 from inventory_api.problems import problem_response
-from inventory_api.traffic.refusals import Refusals
 
 _ANY = "*"
 
@@ -16,11 +16,11 @@ _ANY = "*"
 class TrustedHosts:
     """Refuses a request for another host; probes and metrics come by a pod's address and are let through."""
 
-    def __init__(self, app: ASGIApp, allowed: Sequence[str], refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, allowed: Sequence[str], metrics: Metrics) -> None:
         self._app = app
         self._names = frozenset(host for host in allowed if not host.startswith("*."))
         self._domains = tuple(host[1:] for host in allowed if host.startswith("*."))
-        self._refusals = refusals
+        self._metrics = metrics
         self._is_allowed = lru_cache(256)(self._look_up)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +29,7 @@ class TrustedHosts:
         given = next((value for name, value in scope["headers"] if name == b"host"), b"")
         if self._is_allowed(given):
             return await self._app(scope, receive, send)
-        self._refusals.count("host")
+        self._metrics.refused("host")
         response = problem_response(
             scope["state"]["request_id"],
             HTTPStatus.BAD_REQUEST,

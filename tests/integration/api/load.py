@@ -16,6 +16,7 @@ class Result:
     statuses: Counter[int] = field(default_factory=Counter)
     times: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     probes: list[int] = field(default_factory=list)
+    probe_seconds: list[float] = field(default_factory=list)
     refusals_have_retry_after: bool = True
 
     def per_second(self, status: int) -> float:
@@ -76,10 +77,11 @@ class Load:
     async def _probe(self, result: Result, end: float, path: str) -> None:
         """Each on a connection of its own, as the kubelet's."""
         while time.monotonic() < end:
+            started = time.monotonic()
             reader, writer = await self._connect()
-            async with asyncio.timeout(2):
-                status, _ = await self._exchange(reader, writer, path)
+            status, _ = await self._exchange(reader, writer, path)
             result.probes.append(status)
+            result.probe_seconds.append(time.monotonic() - started)
             writer.close()
             await asyncio.sleep(0.1)
 

@@ -136,6 +136,12 @@ class ServedProcess:
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     def exit_code(self) -> int:
         return self._process.wait(PATIENCE_SECONDS)
 

@@ -185,7 +185,7 @@ async def test_every_answer_tells_what_is_allowed_and_what_is_left(limited: Fast
     assert refused.headers["content-type"] == "application/problem+json"
     assert int(refused.headers["Retry-After"]) == int(refused.headers["RateLimit"].split("t=")[1])
     assert refused.headers["RateLimit"].startswith('"reads";r=0;')
-    assert 'inventory_requests_refused_total{reason="rate"} 1.0' in unlimited.text
+    assert 'inventory_rate_limited_total{route_class="reads"} 1.0' in unlimited.text
 
 
 async def test_kinds_of_requests_count_apart(limited: FastAPI) -> None:

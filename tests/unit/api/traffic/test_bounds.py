@@ -4,13 +4,12 @@ import gzip
 import zlib
 
 import pytest
+from inventory_api.metrics import Metrics
 from inventory_api.middleware import BodyLimit
 from inventory_api.traffic.compression import Compression
-from inventory_api.traffic.refusals import Refusals
 from inventory_api.traffic.routes import RouteClass, route_class
 from inventory_api.traffic.security_headers import SecurityHeaders
 from inventory_api.traffic.trusted_hosts import TrustedHosts
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
@@ -102,8 +101,8 @@ async def test_each_part_of_a_stream_can_be_read_as_soon_as_it_has_come() -> Non
 
 
 async def host_status(host: str | None, path: str = "/api/v1/items") -> int:
-    refusals = Refusals(CollectorRegistry())
-    app = TrustedHosts(answering(b""), ["inventory.example.com", "*.tools.example.com", "[::1]"], refusals)
+    metrics = Metrics("1", "r1", "7")
+    app = TrustedHosts(answering(b""), ["inventory.example.com", "*.tools.example.com", "[::1]"], metrics)
     return (await request(app, path, headers=[("Host", host)] if host is not None else [])).status
 
 
