@@ -18,20 +18,29 @@ from inventory_api.users.permissions import Principal, demand_change
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-# FastAPI hands a dependency that isn't a coroutine to a thread, and a busy process waits long for each of these.
-async def _resources(request: Request) -> Resources:
+def _resources_of(request: Request) -> Resources:
     resources = request.app.state.resources
     assert isinstance(resources, Resources)  # noqa: S101 - create_app puts it there
     return resources
 
 
-Shared = Annotated[Resources, Depends(_resources)]
-
-
-async def _serving(resources: Shared) -> Resources:
+def _serving_of(request: Request) -> Resources:
+    resources = _resources_of(request)
     if not resources.readiness.ready:
         raise unavailable("The service is still starting.")
     return resources
+
+
+# FastAPI hands a dependency that isn't a coroutine to a thread, and a busy process waits long for each of these.
+async def _resources(request: Request) -> Resources:
+    return _resources_of(request)
+
+
+Shared = Annotated[Resources, Depends(_resources)]
+
+
+async def _serving(request: Request) -> Resources:
+    return _serving_of(request)
 
 
 Serving = Annotated[Resources, Depends(_serving)]
@@ -52,7 +61,7 @@ class _Caller(HTTPBearer):
     """Security scheme and lookup in one, for each dependency costs every request a little."""
 
     async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
-        resources = _serving(_resources(request))
+        resources = _serving_of(request)
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         token = given if scheme.lower() == "bearer" else ""
         is_safe = request.method in _SAFE
@@ -90,7 +99,7 @@ Caller = Annotated[
 
 
 async def _reads(request: Request) -> Reads:
-    return _serving(_resources(request)).database.reads
+    return _serving_of(request).database.reads
 
 
 Reading = Annotated[Reads, Depends(_reads)]
@@ -99,7 +108,7 @@ Reading = Annotated[Reads, Depends(_reads)]
 def report(event: SecurityEvent, request: Request) -> None:
     """Has it counted, logged and written down, with where it came from."""
     address = request.client.host if request.client else ""
-    _resources(request).security_events.report(event, request_id(request), address)
+    _resources_of(request).security_events.report(event, request_id(request), address)
 
 
 def report_after(tasks: BackgroundTasks, request: Request, event: SecurityEvent) -> None:
