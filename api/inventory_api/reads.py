@@ -12,29 +12,45 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import SelectBase
+from sqlalchemy import SelectBase, TextClause
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 ReadRow = dict[str, Any]
+_CONNECTION = "asyncpg connection"
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
 
 class Statement:
     """A statement as asyncpg takes it. What it has as `bindparam` is given by name with each use."""
 
-    def __init__(self, statement: SelectBase) -> None:
+    def __init__(self, statement: SelectBase | ReturningInsert[Any] | TextClause) -> None:
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
-        self.documents = tuple(
-            column.name for column in statement.selected_columns if isinstance(getattr(column, "type", None), JSONB)
-        )
+        columns: Any = getattr(statement, "exported_columns", ())
+        self.documents = tuple(column.name for column in columns if isinstance(getattr(column, "type", None), JSONB))
         """The columns that asyncpg gives as JSON's text."""
         self._parameters: Sequence[str] = getattr(compiled, "positiontup", None) or ()
         self._constants = dict(compiled.params)
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         return [values[name] if name in values else self._constants[name] for name in self._parameters]
+
+
+async def rows_within(session: AsyncSession, statement: Statement, **values: Any) -> list[ReadRow]:
+    """The rows of a statement that is run in the session's transaction, past the session: it may also write.
+
+    Something else must have been run in the transaction before, for it begins only then. Raises asyncpg's errors.
+    """
+    connection: Any = session.info.get(_CONNECTION)
+    if connection is None:
+        raw = await (await session.connection()).get_raw_connection()
+        connection = session.info[_CONNECTION] = raw.driver_connection
+        assert connection.is_in_transaction()  # noqa: S101 - what is written must not be kept by itself
+    # SQLAlchemy has taught its connections to read documents; they are given as text all the same.
+    return [dict(row) for row in await connection.fetch(statement.sql, *statement.arguments(values))]
 
 
 class Reads:

@@ -49,13 +49,13 @@ async def answer_once(
             body=answer.body,
         )
         return answer
-    if stored.fingerprint != fingerprint:
+    if stored["fingerprint"] != fingerprint:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency-key-reused",
             "This Idempotency-Key came with another request before.",
         )
-    return Answer(stored.status, stored.body, replayed=True)
+    return Answer(stored["status"], stored["body"], replayed=True)
 
 
 async def answer_with(

@@ -1,13 +1,14 @@
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
+from sqlalchemy import bindparam, func, insert, literal, or_, select, text
 from sqlalchemy import column as sql_column
-from sqlalchemy import func, insert, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
+from inventory_api.reads import Statement, rows_within
 
 _DIFFERENCES = text(
     """
@@ -96,14 +97,29 @@ class Entry:
     reason: str = ""
 
 
+# Made once: a check-out has little else to do.
+_ENTER = Statement(
+    insert(StockEntry).values({field.name: bindparam(field.name) for field in fields(Entry)}).returning(StockEntry)
+)
+_FULLEST = Statement(
+    select(StockLevel)
+    .where(StockLevel.item_id == bindparam("item_id"))
+    .order_by((StockLevel.on_hand - StockLevel.reserved).desc(), StockLevel.location_id)
+    .limit(1)
+)
+
+
 async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[StockEntry]:
-    """The entries, in the order given. Raises IntegrityError where a level would fall below zero."""
-    statement = insert(StockEntry).returning(StockEntry, sort_by_parameter_order=True)
-    return (await session.scalars(statement, [asdict(entry) for entry in entries])).all()
+    """The entries, in the order given; the items' locks are held.
+
+    Raises asyncpg's CheckViolationError where a level would fall below zero.
+    """
+    found = [await rows_within(session, _ENTER, **vars(entry)) for entry in entries]
+    return [StockEntry(**rows[0]) for rows in found]
 
 
 async def enter_many(session: AsyncSession, entries: Sequence[Entry]) -> None:
-    """The same for a great many, none of which is wanted back: a third of the time."""
+    """The same for a great many, none of which is wanted back. Raises IntegrityError."""
     table = StockEntry.__table__
     columns = [sql_column(field.name, table.c[field.name].type) for field in fields(Entry)]
     rows = literal([vars(entry) for entry in entries], JSONB)
@@ -122,15 +138,9 @@ async def level(session: AsyncSession, item_id: int, location_id: int) -> StockL
 
 
 async def fullest(session: AsyncSession, item_id: int) -> StockLevel | None:
-    """The level with the most that is available; None where nothing was ever entered."""
-    statement = (
-        select(StockLevel)
-        .where(StockLevel.item_id == item_id)
-        .order_by((StockLevel.on_hand - StockLevel.reserved).desc(), StockLevel.location_id)
-        .limit(1)
-        .execution_options(populate_existing=True)
-    )
-    return (await session.scalars(statement)).one_or_none()
+    """The level with the most that is available; None where nothing was ever entered. The item's lock is held."""
+    found = await rows_within(session, _FULLEST, item_id=item_id)
+    return StockLevel(**found[0]) if found else None
 
 
 async def available(session: AsyncSession, item_id: int) -> dict[int, int]:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from asyncpg.exceptions import CheckViolationError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -8,8 +9,6 @@ from inventory_api.ledger import repository
 from inventory_api.ledger.models import StockEntry
 from inventory_api.ledger.repository import Entry
 from inventory_api.problems import conflict
-
-_CHECK_VIOLATION = "23514"
 
 
 async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[StockEntry]:
@@ -34,7 +33,7 @@ async def enter_many(session: AsyncSession, entries: Sequence[Entry]) -> None:
 def _refusing() -> Iterator[None]:
     try:
         yield
-    except IntegrityError as error:
-        if getattr(error.orig, "sqlstate", None) != _CHECK_VIOLATION:
+    except (CheckViolationError, IntegrityError) as error:
+        if isinstance(error, IntegrityError) and getattr(error.orig, "sqlstate", None) != CheckViolationError.sqlstate:
             raise
         raise conflict("out-of-stock", "Fewer than that are available.") from error

@@ -2,14 +2,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, insert, not_, select, update
+from sqlalchemy import and_, bindparam, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inventory_api.loans.models import Loan, LoanUnit
+from inventory_api.reads import Statement, rows_within
 
 _with_units = selectinload(Loan.units)
+_COLUMNS = ("item_id", "user_id", "quantity", "lent_by", "due_at", "location_id", "kit_loan_id", "note")
+# Made once: a check-out has little else to do.
+_ADD = Statement(insert(Loan).values({name: bindparam(name) for name in _COLUMNS}).returning(Loan))
 
 
 async def get(session: AsyncSession, loan_id: int) -> Loan | None:
@@ -39,8 +43,8 @@ async def after(
 
 
 async def add(session: AsyncSession, unit_ids: Sequence[int], **values: Any) -> Loan:
-    """The new loan, with its units."""
-    loan = (await session.scalars(insert(Loan).values(**values).returning(Loan))).one()
+    """The new loan, with its units; the item's lock is held. Raises asyncpg's errors."""
+    loan = Loan(**(await rows_within(session, _ADD, **values))[0])
     units: Sequence[LoanUnit] = ()
     if unit_ids:
         rows = [{"loan_id": loan.id, "unit_id": unit_id} for unit_id in unit_ids]

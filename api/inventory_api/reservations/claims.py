@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from asyncpg.exceptions import PostgresError
 from sqlalchemy.exc import DBAPIError
 
 from inventory_api.problems import Problem, conflict
@@ -22,8 +23,8 @@ def refusing_reserved() -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
-        problem = _problem(error)
+    except (DBAPIError, PostgresError) as error:
+        problem = _problem(error.driver_exception if isinstance(error, DBAPIError) else error)
         if problem is None:
             raise
         raise problem from error
@@ -33,9 +34,9 @@ def reserved(detail: str) -> Problem:
     return conflict("reserved", detail)
 
 
-def _problem(error: DBAPIError) -> Problem | None:
-    code = getattr(error.orig, "sqlstate", None)
-    told = getattr(error.driver_exception, "detail", None) or ""
+def _problem(error: BaseException | None) -> Problem | None:
+    code = getattr(error, "sqlstate", None)
+    told = getattr(error, "detail", None) or ""
     if code == _TOO_MANY_CLAIMS:
         return reserved(f"Fewer than that are free at {_shown(told)}: the rest is reserved or on loan then.")
     if code == _OVERLAP:
