@@ -1,20 +1,26 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from inventory_api.categories import service
 from inventory_api.categories.models import Category
 from inventory_api.categories.schemas import CategoryCreate, CategoryShown
 from inventory_api.dependencies import Caller, Session
 from inventory_api.fields import PathId
+from inventory_api.idempotency.header import OptionalIdempotencyKey, created
 from inventory_api.pages import Page, PageQuery, page_of
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
 
 @router.post("", status_code=201, response_model=CategoryShown)
-async def create_category(wanted: CategoryCreate, caller: Caller, session: Session) -> Category:
-    return await service.create(session, caller, wanted)
+async def create_category(
+    wanted: CategoryCreate, caller: Caller, session: Session, key: OptionalIdempotencyKey = None
+) -> Response:
+    async def work() -> Category:
+        return await service.create(session, caller, wanted)
+
+    return await created(session, caller.id, "create-category", key, wanted, CategoryShown, work)
 
 
 @router.get("")

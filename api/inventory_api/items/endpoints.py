@@ -1,9 +1,10 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from inventory_api.dependencies import Caller, Session
 from inventory_api.fields import PathId
+from inventory_api.idempotency.header import OptionalIdempotencyKey, created
 from inventory_api.items import service
 from inventory_api.items.models import Item
 from inventory_api.items.schemas import ItemCreate, ItemQuery, ItemShown
@@ -13,8 +14,13 @@ router = APIRouter(prefix="/items", tags=["items"])
 
 
 @router.post("", status_code=201, response_model=ItemShown)
-async def create_item(wanted: ItemCreate, caller: Caller, session: Session) -> Item:
-    return await service.create(session, caller, wanted)
+async def create_item(
+    wanted: ItemCreate, caller: Caller, session: Session, key: OptionalIdempotencyKey = None
+) -> Response:
+    async def work() -> Item:
+        return await service.create(session, caller, wanted)
+
+    return await created(session, caller.id, "create-item", key, wanted, ItemShown, work)
 
 
 @router.get("")
