@@ -30,6 +30,7 @@ from inventory_api.idempotency import repository as idempotency
 from inventory_api.items.endpoints import router as items
 from inventory_api.labels.endpoints import router as labels
 from inventory_api.loans.endpoints import router as loans
+from inventory_api.locations.endpoints import router as locations
 from inventory_api.metrics import Metrics
 from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
 from inventory_api.migrations.revisions import read_image
@@ -190,8 +191,9 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _api() -> APIRouter:
     problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
     router = APIRouter(prefix="/api/v1", responses={"default": problem})
-    domains = (auth, signed_in, users, tokens, categories, items, units, stock, reservations, loans)
-    for domain in (*domains, transfer, labels, audit, security, health):
+    # FastAPI looks through them in order: what is called most comes first.
+    often = (items, loans, stock, units, reservations, categories, locations)
+    for domain in (*often, auth, signed_in, users, tokens, transfer, labels, audit, security, health):
         router.include_router(domain)
     return router
 

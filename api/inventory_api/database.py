@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData, event, func, select
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -32,6 +32,7 @@ _ANSWER_SECONDS_MORE = 2
 # Statements that each connection keeps prepared; the service has some dozens of different ones.
 _PREPARED_STATEMENTS = 100
 _READ_ONLY = "25006"
+_FOREIGN_KEY = "23503"
 # SQLSTATEs after which the same request may succeed a moment later.
 _PASSING = ("08", "53", "57", "40", "55P03", _READ_ONLY)
 # A server that only reads, where another may write; and a statement that was prepared before a migration changed what
@@ -232,6 +233,18 @@ class Database:
     async def close(self) -> None:
         await self.reads.close()
         await self.engine.dispose()
+
+
+def broken_constraint(error: IntegrityError) -> str:
+    """The name of the constraint, or of the unique index, that the work would have broken."""
+    return str(getattr(error.driver_exception, "constraint_name", None) or "")
+
+
+def table_that_refers(error: IntegrityError) -> str:
+    """The table whose rows still refer to what was to be removed. Raises the error if that is not what is wrong."""
+    if _sqlstate(error) != _FOREIGN_KEY:
+        raise error
+    return str(getattr(error.driver_exception, "table_name", None) or "")
 
 
 def is_passing(error: Exception) -> bool:

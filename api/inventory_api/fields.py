@@ -1,7 +1,7 @@
 """The kinds of input: every text and number has bounds, and what is not known is refused."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
@@ -11,6 +11,11 @@ MAX_QUANTITY = 1_000_000
 
 class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+def unchanged() -> Any:
+    """The default of a field that may be left out of a change, but not be null."""
+    return Field(default_factory=lambda: None)
 
 
 class Output(BaseModel):

@@ -12,11 +12,23 @@ from sqlalchemy import (
     Integer,
     Text,
     func,
+    literal_column,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory_api.database import Base
+
+_IN_USE = text("archived_at IS NULL")
+# What sets a few items apart from the many; null for the many. It is written as PostgreSQL shows it in the index.
+APART = """
+CASE
+    WHEN archived_at IS NOT NULL THEN 'archived'::text
+    WHEN tracking = 'kit'::text THEN 'kit'::text
+    WHEN quantity < minimum_stock THEN 'low'::text
+    ELSE NULL::text
+END"""
 
 
 class Tracking(enum.StrEnum):
@@ -37,6 +49,23 @@ class Item(Base):
         CheckConstraint("on_loan between 0 and quantity", name="on_loan"),
         CheckConstraint("reserved between 0 and quantity - on_loan", name="reserved"),
         Index("items_barcode_key", "barcode", unique=True),
+        Index(
+            "items_words_idx",
+            literal_column("(' ' || lower(name))").label("words"),
+            postgresql_using="gin",
+            postgresql_ops={"words": "gin_trgm_ops"},
+            postgresql_with={"gin_pending_list_limit": "128"},
+        ),
+        Index("items_name_idx", "name", "id", postgresql_where=_IN_USE),
+        Index("items_category_id_name_idx", "category_id", "name", "id", postgresql_where=_IN_USE),
+        Index("items_category_id_id_idx", "category_id", "id", postgresql_where=_IN_USE),
+        Index(
+            "items_lower_sku_idx",
+            literal_column("lower(sku)").label("lower_sku"),
+            postgresql_ops={"lower_sku": "text_pattern_ops"},
+        ),
+        Index("items_quantity_idx", "quantity", "id", postgresql_where=_IN_USE),
+        Index("items_apart_idx", text(f"({APART})"), "id", postgresql_where=text(f"{APART} IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

@@ -1,34 +1,65 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import JSON, Row, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from inventory_api.items.models import Item, KitPart, Tracking
+from inventory_api.items.models import Item, KitPart
+from inventory_api.ledger.models import StockLevel
+
+# Loans and reservations are domains above this one, so their tables are named by hand.
+_CLAIMS = text(
+    """
+    SELECT
+        (SELECT count(*) FROM loans WHERE item_id = :item_id AND returned_at IS NULL) AS loans,
+        (SELECT count(*) FROM reservations WHERE item_id = :item_id AND status IN ('booked', 'waiting', 'ready'))
+            AS reservations
+    """
+)
 
 
 async def get(session: AsyncSession, item_id: int) -> Item | None:
     return await session.get(Item, item_id)
 
 
-async def after(session: AsyncSession, identifier: int, limit: int, category_id: int | None) -> Sequence[Item]:
-    statement = select(Item).where(Item.id > identifier).order_by(Item.id).limit(limit)
-    if category_id is not None:
-        statement = statement.where(Item.category_id == category_id)
-    return (await session.scalars(statement)).all()
-
-
-async def add(
-    session: AsyncSession, *, name: str, sku: str, category_id: int | None, tracking: Tracking
-) -> Item | None:
-    """The new item, of which nothing is there yet, or None if the SKU is taken."""
-    statement = (
-        insert(Item)
-        .values(name=name, sku=sku, quantity=0, category_id=category_id, tracking=tracking)
-        .on_conflict_do_nothing(index_elements=[Item.sku])
-        .returning(Item)
+async def get_whole(session: AsyncSession, item_id: int) -> Row[Item, Any, Any] | None:
+    """The item, its levels in the order of their locations' ids, and the parts of a kit, in one statement."""
+    level = func.json_build_object(
+        *("location_id", StockLevel.location_id, "on_hand", StockLevel.on_hand, "on_loan", StockLevel.on_loan),
+        *("reserved", StockLevel.reserved, "available", StockLevel.on_hand - StockLevel.reserved),
     )
-    return (await session.scalars(statement)).one_or_none()
+    levels = select(func.json_agg(level, type_=JSON).aggregate_order_by(StockLevel.location_id))
+    part = func.json_build_object("item_id", KitPart.item_id, "quantity", KitPart.quantity)
+    parts = select(func.json_agg(part, type_=JSON).aggregate_order_by(KitPart.item_id))
+    statement = select(
+        Item,
+        levels.where(StockLevel.item_id == Item.id, StockLevel.on_hand + StockLevel.on_loan > 0).scalar_subquery(),
+        parts.where(KitPart.kit_id == Item.id).scalar_subquery(),
+    ).where(Item.id == item_id)
+    return (await session.execute(statement)).one_or_none()
+
+
+async def add(session: AsyncSession, **values: Any) -> Item:
+    """The new item, of which nothing is there yet. Raises IntegrityError if the SKU or the barcode is taken."""
+    return (await session.scalars(insert(Item).values(quantity=0, **values).returning(Item))).one()
+
+
+async def change(session: AsyncSession, item_id: int, values: Mapping[str, Any]) -> Item:
+    """The item after the change. Raises IntegrityError if the SKU or the barcode is taken."""
+    statement = (
+        update(Item)
+        .where(Item.id == item_id)
+        .values(**values, version=Item.version + 1, updated_at=func.now())
+        .returning(Item)
+        .execution_options(populate_existing=True, synchronize_session=False)
+    )
+    return (await session.scalars(statement)).one()
+
+
+async def remove(session: AsyncSession, item_id: int) -> None:
+    """Takes a kit apart and removes the item. Raises IntegrityError if anything hangs on it."""
+    for statement in (delete(KitPart).where(KitPart.kit_id == item_id), delete(Item).where(Item.id == item_id)):
+        await session.execute(statement.execution_options(synchronize_session=False))
 
 
 async def lock(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
@@ -46,6 +77,20 @@ async def lock(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item
     return {item.id: item for item in await session.scalars(statement)}
 
 
+async def claims(session: AsyncSession, item_id: int) -> tuple[int, int]:
+    """How many loans of an item, or of a kit, are open, and how many reservations."""
+    loans, reservations = (await session.execute(_CLAIMS, {"item_id": item_id})).one()
+    return loans, reservations
+
+
 async def parts(session: AsyncSession, kit_id: int) -> Sequence[KitPart]:
     """What belongs into a kit, in the order of the items' ids."""
     return (await session.scalars(select(KitPart).where(KitPart.kit_id == kit_id).order_by(KitPart.item_id))).all()
+
+
+async def set_parts(session: AsyncSession, kit_id: int, quantities: Mapping[int, int]) -> None:
+    """Makes a kit of so many of each item, and of nothing else."""
+    await session.execute(delete(KitPart).where(KitPart.kit_id == kit_id).execution_options(synchronize_session=False))
+    rows = [{"kit_id": kit_id, "item_id": item_id, "quantity": quantity} for item_id, quantity in quantities.items()]
+    if rows:
+        await session.execute(insert(KitPart), rows)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -33,6 +34,11 @@ class Unit(Base):
     __table_args__ = (
         UniqueConstraint("item_id", "serial"),
         CheckConstraint("state in ('lendable', 'in-repair', 'retired', 'lost')", name="state"),
+        Index(
+            "units_serial_idx",
+            literal_column("lower(serial)").label("lower_serial"),
+            postgresql_ops={"lower_serial": "text_pattern_ops"},
+        ),
         Index("units_loan_id_idx", "loan_id", postgresql_where=text("loan_id IS NOT NULL")),
     )
 
