@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import SelectBase, TextClause
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, SelectBase, TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
@@ -30,7 +29,7 @@ class Statement:
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
         columns: Any = getattr(statement, "exported_columns", ())
-        self.documents = tuple(column.name for column in columns if isinstance(getattr(column, "type", None), JSONB))
+        self.documents = tuple(column.name for column in columns if isinstance(getattr(column, "type", None), JSON))
         """The columns that asyncpg gives as JSON's text."""
         self._parameters: Sequence[str] = getattr(compiled, "positiontup", None) or ()
         self._constants = dict(compiled.params)
@@ -96,7 +95,7 @@ class Reads:
         rows = [dict(row) for row in found]
         for column in statement.documents:
             for row in rows:
-                row[column] = json.loads(row[column])
+                row[column] = row[column] and json.loads(row[column])
         return rows
 
     async def row(self, statement: Statement, **values: Any) -> ReadRow | None:

@@ -2,8 +2,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from inventory_api.answers import as_json
 from inventory_api.concurrency import IfMatch, with_etag
-from inventory_api.dependencies import Caller, Session
+from inventory_api.dependencies import Caller, Reading, Session
 from inventory_api.fields import PathId
 from inventory_api.idempotency.header import OptionalIdempotencyKey, created
 from inventory_api.items import service
@@ -33,11 +34,12 @@ async def list_items(query: Annotated[ItemQuery, Query()], _caller: Caller, sess
     return page_until(found.items, ItemShown, found.end)
 
 
-@router.get("/{item_id}")
-async def get_item(item_id: PathId, _caller: Caller, session: Session, response: Response) -> ItemFound:
-    item, stock, parts = await service.get_whole(session, item_id)
-    shown = with_etag(response, ItemShown.model_validate(item))
-    return ItemFound.model_validate({**shown.model_dump(), "stock": stock, "parts": parts})
+@router.get("/{item_id}", response_model=ItemFound)
+async def get_item(item_id: PathId, _caller: Caller, reads: Reading) -> Response:
+    found = ItemFound.model_validate(await service.get_whole(reads, item_id))
+    response = as_json(found)
+    with_etag(response, found)
+    return response
 
 
 @router.patch("/{item_id}", response_model=ItemShown)

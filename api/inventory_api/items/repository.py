@@ -1,11 +1,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Row, delete, func, insert, select, text, update
+from sqlalchemy import JSON, Select, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.items.models import Item, KitPart
 from inventory_api.ledger.models import StockLevel
+from inventory_api.reads import ReadRow, Reads, Statement
 
 # Loans and reservations are domains above this one, so their tables are named by hand.
 _CLAIMS = text(
@@ -18,12 +19,7 @@ _CLAIMS = text(
 )
 
 
-async def get(session: AsyncSession, item_id: int) -> Item | None:
-    return await session.get(Item, item_id)
-
-
-async def get_whole(session: AsyncSession, item_id: int) -> Row[Item, Any, Any] | None:
-    """The item, its levels in the order of their locations' ids, and the parts of a kit, in one statement."""
+def _whole() -> Select[*tuple[Any, ...]]:
     level = func.json_build_object(
         *("location_id", StockLevel.location_id, "on_hand", StockLevel.on_hand, "on_loan", StockLevel.on_loan),
         *("reserved", StockLevel.reserved, "available", StockLevel.on_hand - StockLevel.reserved),
@@ -31,12 +27,26 @@ async def get_whole(session: AsyncSession, item_id: int) -> Row[Item, Any, Any] 
     levels = select(func.json_agg(level, type_=JSON).aggregate_order_by(StockLevel.location_id))
     part = func.json_build_object("item_id", KitPart.item_id, "quantity", KitPart.quantity)
     parts = select(func.json_agg(part, type_=JSON).aggregate_order_by(KitPart.item_id))
-    statement = select(
+    there = StockLevel.on_hand + StockLevel.on_loan > 0
+    return select(
         Item,
-        levels.where(StockLevel.item_id == Item.id, StockLevel.on_hand + StockLevel.on_loan > 0).scalar_subquery(),
-        parts.where(KitPart.kit_id == Item.id).scalar_subquery(),
-    ).where(Item.id == item_id)
-    return (await session.execute(statement)).one_or_none()
+        (Item.quantity - Item.on_loan - Item.reserved).label("available"),
+        levels.where(StockLevel.item_id == Item.id, there).scalar_subquery().label("stock"),
+        parts.where(KitPart.kit_id == Item.id).scalar_subquery().label("parts"),
+    ).where(Item.id == bindparam("item_id"))
+
+
+# Made once: nothing is read as often as one item.
+_WHOLE = Statement(_whole())
+
+
+async def get(session: AsyncSession, item_id: int) -> Item | None:
+    return await session.get(Item, item_id)
+
+
+async def get_whole(reads: Reads, item_id: int) -> ReadRow | None:
+    """The columns of the item, its `stock` in the order of the locations' ids, and the `parts` of a kit."""
+    return await reads.row(_WHOLE, item_id=item_id)
 
 
 async def add(session: AsyncSession, **values: Any) -> Item:

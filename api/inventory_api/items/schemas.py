@@ -1,8 +1,8 @@
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictBool, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, TypeAdapter, model_validator
 
 from inventory_api.fields import (
     Barcode,
@@ -27,6 +27,7 @@ MAX_PARTS = 50
 MAX_WORDS = 10
 MAX_CENTS = 10**12
 _MAX_NUMBER = 2**53 - 1
+T = TypeVar("T")
 
 
 def _short_in_all(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +224,10 @@ class PartShown(Output):
     quantity: int
 
 
+# PostgreSQL makes null, not an empty list, of no rows.
+Aggregated = Annotated[list[T], BeforeValidator(lambda found: found or ())]
+
+
 class ItemFound(ItemShown):
-    stock: list[LevelAt] = Field(description="by location; empty for a kit, which has no stock of its own")
-    parts: list[PartShown] = Field(description="what belongs into a kit")
+    stock: Aggregated[LevelAt] = Field(description="by location; empty for a kit, which has no stock of its own")
+    parts: Aggregated[PartShown] = Field(description="what belongs into a kit")

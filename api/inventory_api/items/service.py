@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +18,7 @@ from inventory_api.ledger.repository import Entry
 from inventory_api.locations import service as locations
 from inventory_api.locations.models import Location
 from inventory_api.problems import Problem, conflict, not_found
+from inventory_api.reads import ReadRow, Reads
 from inventory_api.trees import repository as trees
 from inventory_api.trees import service as trees_service
 from inventory_api.users.permissions import Permission, Principal, demand
@@ -139,13 +139,12 @@ async def get(session: AsyncSession, item_id: int) -> Item:
     return _existing(await repository.get(session, item_id))
 
 
-async def get_whole(session: AsyncSession, item_id: int) -> tuple[Item, Sequence[Any], Sequence[Any]]:
-    """The item, its stock by location, and the parts of a kit."""
-    found = await repository.get_whole(session, item_id)
+async def get_whole(reads: Reads, item_id: int) -> ReadRow:
+    """The item's columns, its stock by location, and the parts of a kit."""
+    found = await repository.get_whole(reads, item_id)
     if found is None:
         raise not_found(_KIND)
-    item, stock, parts = found
-    return item, stock or (), parts or ()
+    return found
 
 
 async def locked(session: AsyncSession, item_id: int, tracking: Tracking | None = None) -> Item:
