@@ -57,22 +57,19 @@ async def _transaction(request: Request, resources: Serving) -> AsyncIterator[As
 Session = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 
 
-class _Caller(HTTPBearer):
-    """Security scheme and lookup in one, for each dependency costs every request a little."""
-
-    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
-        resources = _serving_of(request)
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        token = given if scheme.lower() == "bearer" else ""
-        is_safe = request.method in _SAFE
-        caller = resources.known_callers.get(token) if is_safe else None
-        if caller is None:
-            caller = await _look_up(resources, token)
-            resources.known_callers.keep(token, caller)
-        request.state.user_id = caller.id
-        if not is_safe:
-            demand_change(caller)
-        return caller
+async def _authenticated(request: Request) -> Principal:
+    resources = _serving_of(request)
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = given if scheme.lower() == "bearer" else ""
+    is_safe = request.method in _SAFE
+    caller = resources.known_callers.get(token) if is_safe else None
+    if caller is None:
+        caller = await _look_up(resources, token)
+        resources.known_callers.keep(token, caller)
+    request.state.user_id = caller.id
+    if not is_safe:
+        demand_change(caller)
+    return caller
 
 
 async def _look_up(resources: Resources, token: str) -> Principal:
@@ -87,22 +84,30 @@ async def _look_up(resources: Resources, token: str) -> Principal:
     return caller
 
 
-Caller = Annotated[
-    Principal,
-    Security(
-        _Caller(
+class _Bearer(HTTPBearer):
+    """The security scheme, which is also what it leads to: each dependency costs every request a little."""
+
+    def __init__(self) -> None:
+        super().__init__(
             scheme_name="HTTPBearer",
             description="The access token from `POST /api/v1/auth/token`, or an API token from `POST /api/v1/tokens`",
         )
-    ),
-]
 
 
-async def _reads(request: Request) -> Reads:
-    return _serving_of(request).database.reads
+class _Caller(_Bearer):
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        return await _authenticated(request)
 
 
-Reading = Annotated[Reads, Depends(_reads)]
+class _Reads(_Bearer):
+    async def __call__(self, request: Request) -> Reads:  # type: ignore[override]
+        await _authenticated(request)
+        return _resources_of(request).database.reads
+
+
+Caller = Annotated[Principal, Security(_Caller())]
+# For whoever is signed in, no matter who it is.
+Reading = Annotated[Reads, Security(_Reads())]
 
 
 def report(event: SecurityEvent, request: Request) -> None:

@@ -35,7 +35,7 @@ async def list_items(query: Annotated[ItemQuery, Query()], _caller: Caller, sess
 
 
 @router.get("/{item_id}", response_model=ItemFound)
-async def get_item(item_id: PathId, _caller: Caller, reads: Reading) -> Response:
+async def get_item(item_id: PathId, reads: Reading) -> Response:
     found = ItemFound.model_validate(await service.get_whole(reads, item_id))
     response = as_json(found)
     with_etag(response, found)
