@@ -33,7 +33,7 @@ _TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
 _ANY = "*"
 
 
-def _if_match(
+async def _if_match(
     given: Annotated[
         str | None,
         Header(

@@ -13,7 +13,7 @@ from inventory_api.tokens import Tokens
 router = APIRouter(prefix="/auth", tags=["sign-in"])
 
 
-def _lifetimes(shared: Shared) -> service.Lifetimes:
+async def _lifetimes(shared: Shared) -> service.Lifetimes:
     settings = shared.settings
     return service.Lifetimes(
         refresh=timedelta(seconds=settings.refresh_token_seconds),
