@@ -260,8 +260,8 @@ def is_passing(error: Exception) -> bool:
         )
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(_PASSING) or isinstance(error, _PASSING_IN_THE_DRIVER)
-    passing = (OutcomeUnknownError, PoolTimeoutError, OSError, TimeoutError, asyncpg.InterfaceError)
-    return isinstance(error, passing)
+    lost = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+    return isinstance(error, (OutcomeUnknownError, PoolTimeoutError, OSError, TimeoutError, *lost))
 
 
 def _is_unanswered(error: Exception) -> bool:

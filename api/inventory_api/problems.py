@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -119,7 +119,15 @@ def handle_problems(app: FastAPI, report: Report | None = None) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    for kind in (DBAPIError, PostgresError, InterfaceError, OutcomeUnknownError, PoolTimeoutError, OSError):
+    for kind in (
+        DBAPIError,
+        PostgresError,
+        InterfaceError,
+        InternalClientError,
+        OutcomeUnknownError,
+        PoolTimeoutError,
+        OSError,
+    ):
         app.add_exception_handler(kind, _on_database)
 
 

@@ -120,7 +120,8 @@ class Reads:
                 if not kept:
                     raise
                 continue  # it was lost, perhaps long ago, and a statement that only reads may be run again
-            except (asyncpg.InterfaceError, ConnectionError):
+            except (asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError):
+                # The second is how asyncpg takes a connection that the server has ended while nobody used it.
                 connection.terminate()
                 if not kept:
                     raise
