@@ -25,13 +25,13 @@ async def create_item(
     return await created(session, caller.id, "create-item", key, wanted, ItemShown, work)
 
 
-@router.get("")
-async def list_items(query: Annotated[ItemQuery, Query()], _caller: Caller, session: Session) -> Page[ItemShown]:
+@router.get("", response_model=Page[ItemShown])
+async def list_items(query: Annotated[ItemQuery, Query()], reads: Reading) -> Response:
     """A page may hold fewer items than `limit`, even none, and yet not be the last, where many have to be looked at
     for the few that match. The last one is where `next_cursor` is null.
     """
-    found = await service.page(session, query)
-    return page_until(found.items, ItemShown, found.end)
+    found = await service.page(reads, query)
+    return as_json(page_until(found.items, ItemShown, found.end))
 
 
 @router.get("/{item_id}", response_model=ItemFound)

@@ -8,17 +8,19 @@
 A statement is put together from the texts of this module alone; all that a caller gives is a parameter of it.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, Integer, column, text
 
 from inventory_api.items.models import APART, Item, Tracking
 from inventory_api.items.schemas import ItemQuery
 from inventory_api.pages import Position
+from inventory_api.reads import ReadRow, Reads, Statement
 
 # So many items that may match are gathered.
 MOST = 2_000
@@ -32,8 +34,13 @@ _MOST_CODES = 200
 # A shorter word has no three letters in a row, which are what the index knows; it has the beginnings of words, though.
 _SHORT = 3
 
-_COLUMNS = tuple(Item.__table__.columns)
-_ITEM = ", ".join(f"item.{each.name}" for each in _COLUMNS)
+# Each way to ask has a few; there are some hundreds of ways.
+_STATEMENTS = 500
+
+_AVAILABLE = column("available", Integer)
+_COLUMNS = (*Item.__table__.columns, _AVAILABLE)
+_ITEM = ", ".join(f"item.{each.name}" for each in Item.__table__.columns)
+_ITEM += ", item.quantity - item.on_loan - item.reserved AS available"
 _LEVELS = "(SELECT item_id AS id, location_id, on_hand, on_loan FROM stock_levels) AS item"
 _STOCKED = "(on_hand > 0 OR on_loan > 0)"
 _CODED = """
@@ -46,7 +53,7 @@ _CODED = """
 
 @dataclass(frozen=True)
 class Found:
-    items: Sequence[Item]
+    items: Sequence[ReadRow]
     end: Position | None
     """The next page begins after it; None if this is the last one."""
 
@@ -111,46 +118,47 @@ class _Wanted:
 
 
 async def page(
-    session: AsyncSession, query: ItemQuery, categories: Sequence[int] | None, locations: Sequence[int] | None
+    reads: Reads, query: ItemQuery, categories: Sequence[int] | None, locations: Sequence[int] | None
 ) -> Found:
     """Items in one of the categories and at one of the locations, where any are given.
 
     Raises a 422 Problem where the cursor is not one of a list in this order.
     """
     wanted = _Wanted(query, query.start, categories, locations)
-    if wanted.is_narrow and await _is_rare(session, wanted):
-        found = await _gather(session, wanted)
+    if wanted.is_narrow and await _is_rare(reads, wanted):
+        found = await _gather(reads, wanted)
         if found is not None:
             return found
     if wanted.is_narrow or wanted.is_filtered:
-        return await _look_through(session, wanted)
+        return await _look_through(reads, wanted)
     if wanted.by_location:
         # A location has archived items among its others.
-        return await _look(session, wanted, 4 * query.limit)
+        return await _look(reads, wanted, 4 * query.limit)
     if wanted.by_category:
-        return await _read_categories(session, wanted)
-    return await _found(session, wanted, _list(wanted, _ITEM))
+        return await _read_categories(reads, wanted)
+    return await _found(reads, wanted, _list(wanted, _ITEM))
 
 
-async def _read_categories(session: AsyncSession, wanted: _Wanted) -> Found:
+async def _read_categories(reads: Reads, wanted: _Wanted) -> Found:
     """The next items in the order from each category's own list."""
     count, groups = wanted.query.limit + 1, len(wanted.categories or ())
     # From each as many as will probably be among the next; only if they are too few, all that might be.
     likely = 4 * count // max(groups, 1) + 2
     if likely < count:
-        found = await _look(session, wanted, likely * groups)
+        found = await _look(reads, wanted, likely * groups)
         if found.end is None or len(found.items) == wanted.query.limit:
             return found
-    return await _found(session, wanted, _matching(wanted), share=count)
+    return await _found(reads, wanted, _matching(wanted), share=count)
 
 
-async def _is_rare(session: AsyncSession, wanted: _Wanted) -> bool:
-    explain = text(f"EXPLAIN (FORMAT JSON) {_by_indexes(wanted, _words(wanted, 'items'))}")
-    plan = (await session.execute(explain, _parameters(wanted))).scalar_one()[0]["Plan"]
+async def _is_rare(reads: Reads, wanted: _Wanted) -> bool:
+    explain = f"EXPLAIN (FORMAT JSON) {_by_indexes(wanted, _words(wanted, 'items'))}"
+    (row,) = await reads.rows(_statement(explain), **_parameters(wanted))
+    plan = json.loads(row["QUERY PLAN"])[0]["Plan"]
     return bool(plan["Plan Rows"] <= MOST and plan["Total Cost"] <= _DEAREST)
 
 
-async def _gather(session: AsyncSession, wanted: _Wanted) -> Found | None:
+async def _gather(reads: Reads, wanted: _Wanted) -> Found | None:
     """All that match, sorted; None if they are too many for that."""
     every = _by_indexes(wanted, _words(wanted, "items"))
     if wanted.query.q is not None:
@@ -164,40 +172,47 @@ async def _gather(session: AsyncSession, wanted: _Wanted) -> Found | None:
         {few} SELECT {_ITEM} FROM items AS item
         WHERE {_all(conditions + _beyond(wanted, "item"))} ORDER BY {_order(wanted, "item")}
     """
-    found = await _found(session, wanted, statement)
+    found = await _found(reads, wanted, statement)
     if found.items:
         return found
-    are_many = text(f"{few} SELECT count(*) > :most FROM few")
-    return None if await session.scalar(are_many, _parameters(wanted)) else found
+    (row,) = await reads.rows(_statement(f"{few} SELECT count(*) > :most AS are_many FROM few"), **_parameters(wanted))
+    return None if row["are_many"] else found
 
 
-async def _look_through(session: AsyncSession, wanted: _Wanted) -> Found:
+async def _look_through(reads: Reads, wanted: _Wanted) -> Found:
     """Those of the next rows in the order that match; where none of a few does, of more."""
     found = Found((), wanted.start)
     for most in LOOKS:
-        found = await _look(session, replace(wanted, start=found.end), most)
+        found = await _look(reads, replace(wanted, start=found.end), most)
         if found.items or found.end is None:
             break
     return found
 
 
-async def _look(session: AsyncSession, wanted: _Wanted, most: int) -> Found:
+async def _look(reads: Reads, wanted: _Wanted, most: int) -> Found:
     """Those of the next rows that match."""
     share = max(most // len(wanted.groups), 1) if wanted.groups else most
-    last = text(_last_of_share(wanted))
-    row = (await session.execute(last, _parameters(wanted, share=share))).one_or_none()
-    until = replace(wanted, end=wanted.query.position_of(row) if row else None)
-    found = await _found(session, until, _matching(until), share=share)
+    row = await reads.row(_statement(_last_of_share(wanted)), **_parameters(wanted, share=share))
+    until = replace(wanted, end=_place_of(wanted, row) if row else None)
+    found = await _found(reads, until, _matching(until), share=share)
     return found if found.end else Found(found.items, until.end)
 
 
-async def _found(session: AsyncSession, wanted: _Wanted, statement: str, **more: Any) -> Found:
+async def _found(reads: Reads, wanted: _Wanted, statement: str, **more: Any) -> Found:
     """A page of the statement's items, and a next one if there is one more of them."""
     limit = wanted.query.limit
-    rows = text(f"{statement} LIMIT :count").columns(*_COLUMNS)
     parameters = _parameters(wanted, count=limit + 1, **more)
-    items = (await session.scalars(select(Item).from_statement(rows), parameters)).all()
-    return Found(items[:limit], wanted.query.position_of(items[limit - 1]) if len(items) > limit else None)
+    items = await reads.rows(_statement(f"{statement} LIMIT :count", *_COLUMNS), **parameters)
+    return Found(items[:limit], _place_of(wanted, items[limit - 1]) if len(items) > limit else None)
+
+
+@lru_cache(maxsize=_STATEMENTS)
+def _statement(sql: str, *columns: ColumnElement[Any]) -> Statement:
+    return Statement(text(sql).columns(*columns) if columns else text(sql))
+
+
+def _place_of(wanted: _Wanted, row: ReadRow) -> Position:
+    return Position(wanted.query.sort, row[wanted.query.column], row["id"])
 
 
 def _matching(wanted: _Wanted) -> str:

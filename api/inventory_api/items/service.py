@@ -128,11 +128,11 @@ async def remove(session: AsyncSession, caller: Principal, item_id: int) -> None
     await audit.record(session, caller, "delete", _KIND, item_id, _fields(item), None)
 
 
-async def page(session: AsyncSession, query: ItemQuery) -> search.Found:
+async def page(reads: Reads, query: ItemQuery) -> search.Found:
     """Some pages have fewer items than they have room for, and yet are not the last."""
-    categories = await trees.branch(session, Category, query.category_id) if query.category_id else None
-    places = await trees.branch(session, Location, query.location_id) if query.location_id else None
-    return await search.page(session, query, categories, places)
+    categories = await trees.branch(reads, Category, query.category_id) if query.category_id else None
+    places = await trees.branch(reads, Location, query.location_id) if query.location_id else None
+    return await search.page(reads, query, categories, places)
 
 
 async def get(session: AsyncSession, item_id: int) -> Item:

@@ -1,10 +1,13 @@
 """Queries of trees: tables whose rows name the row above them as `parent_id`."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, func, literal, select
+from sqlalchemy import Row, bindparam, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from inventory_api.reads import Reads, Statement
 
 # Of a row without one, in the indexes of names.
 NO_PARENT = 0
@@ -32,11 +35,16 @@ async def keep(session: AsyncSession, node: Any, identifier: int) -> Any:
     return await session.get(node, identifier, with_for_update=how, populate_existing=True)
 
 
-async def branch(session: AsyncSession, node: Any, identifier: int) -> Sequence[int]:
+async def branch(reads: Reads, node: Any, identifier: int) -> Sequence[int]:
     """The ids of the row and all below it; none if there is no such row."""
-    below = select(node.id).where(node.id == identifier).cte("below", recursive=True)
+    return [row["id"] for row in await reads.rows(_branch(node), identifier=identifier)]
+
+
+@cache
+def _branch(node: Any) -> Statement:
+    below = select(node.id).where(node.id == bindparam("identifier")).cte("below", recursive=True)
     below = below.union(select(node.id).join(below, func.coalesce(node.parent_id, NO_PARENT) == below.c.id))
-    return (await session.scalars(select(below.c.id))).all()
+    return Statement(select(below.c.id))
 
 
 async def height(session: AsyncSession, node: Any, identifier: int) -> int:
