@@ -49,6 +49,7 @@ from inventory_api.sessions.endpoints import router as signed_in
 from inventory_api.settings import ServiceSettings
 from inventory_api.slots import Slots, TransferSlots
 from inventory_api.stock.endpoints import router as stock
+from inventory_api.stocktakes.endpoints import router as stocktakes
 from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
 from inventory_api.traffic.rates import Rates
@@ -191,7 +192,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _add_api(app: FastAPI) -> None:
     # They are looked through in order: what is called most comes first.
     often = (items, loans, stock, units, reservations, categories, locations)
-    for domain in (*often, auth, signed_in, users, tokens, transfer, labels, audit, security, health):
+    for domain in (*often, auth, signed_in, users, tokens, stocktakes, transfer, labels, audit, security, health):
         _add_operations(app, domain)
 
 

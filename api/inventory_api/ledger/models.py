@@ -67,6 +67,8 @@ class StockLevel(Base):
     on_hand: Mapped[int] = mapped_column(Integer)
     on_loan: Mapped[int] = mapped_column(Integer)
     reserved: Mapped[int] = mapped_column(Integer)
+    on_hand_entry_id: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """The entry that changed what is on hand last."""
 
     @property
     def available(self) -> int:

@@ -1,8 +1,8 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, literal, or_, select, text
+from sqlalchemy import ARRAY, BigInteger, and_, bindparam, func, insert, literal, or_, select, text
 from sqlalchemy import column as sql_column
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -78,6 +78,7 @@ _DIFFERENCES = text(
     ORDER BY 1, 2
     """
 )
+_IDS = ARRAY(BigInteger)
 _ANYTHING = or_(StockLevel.on_hand > 0, StockLevel.on_loan > 0)
 
 
@@ -181,4 +182,14 @@ async def levels_at(session: AsyncSession, location_id: int, after_item: int, li
         .order_by(StockLevel.item_id)
         .limit(limit)
     )
+    return (await session.scalars(statement)).all()
+
+
+async def levels_of(session: AsyncSession, places: Collection[tuple[int, int]]) -> Sequence[StockLevel]:
+    """The levels there are of items at locations, given as pairs of ids, as they are now."""
+    item_ids, location_ids = [item_id for item_id, _ in places], [location_id for _, location_id in places]
+    pairs = func.unnest(literal(item_ids, _IDS), literal(location_ids, _IDS))
+    wanted = pairs.table_valued("item_id", "location_id").render_derived("wanted")
+    same = and_(wanted.c.item_id == StockLevel.item_id, wanted.c.location_id == StockLevel.location_id)
+    statement = select(StockLevel).join(wanted, same).execution_options(populate_existing=True)
     return (await session.scalars(statement)).all()

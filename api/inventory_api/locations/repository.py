@@ -58,3 +58,13 @@ async def remove(session: AsyncSession, location_id: int) -> None:
     await session.execute(
         delete(Location).where(Location.id == location_id).execution_options(synchronize_session=False)
     )
+
+
+async def counted(session: AsyncSession, location_id: int) -> None:
+    """Notes that all that is there has been counted now."""
+    await session.execute(
+        update(Location)
+        .where(Location.id == location_id)
+        .values(counted_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
