@@ -7,7 +7,7 @@ not, an administrator creates it first, and this leaves it as it is.
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 # What sets a few items apart from the many.
 _APART = (
