@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from inventory_api.dependencies import Caller, Serving, Session, Shared
 from inventory_api.fields import PathId
 from inventory_api.pages import Page, PageQuery, page_of
+from inventory_api.problems import Problem
 from inventory_api.sessions import service
 from inventory_api.sessions.schemas import AccessToken, Refresh, SessionShown
 from inventory_api.tokens import Tokens
@@ -44,7 +45,13 @@ async def refresh_session(given: Refresh, shared: Serving, lifetimes: Lifetimes,
     Sent again at once, as by two tabs or after a lost answer, it gives the same refresh token again. Used again later,
     it is taken for stolen, and the session ends.
     """
-    return answer_with(await service.refresh(shared.database, given.refresh_token, lifetimes), shared.tokens, response)
+    try:
+        grant = await service.refresh(shared.database, given.refresh_token, lifetimes)
+    except Problem:
+        # It may have ended a session whose access tokens have called just now.
+        shared.known_callers.forget()
+        raise
+    return answer_with(grant, shared.tokens, response)
 
 
 @router.post("/sign-out", status_code=204)

@@ -34,7 +34,8 @@ async def change_my_password(
     wanted: PasswordChange, caller: Caller, session: Session, shared: Shared, request: Request, tasks: BackgroundTasks
 ) -> None:
     """Ends all of the caller's other sessions, at once."""
-    await service.change_password(session, shared.passwords, shared.throttle, caller, wanted)
+    reads, passwords, throttle = shared.database.reads, shared.passwords, shared.throttle
+    await service.change_password(session, reads, passwords, throttle, caller, wanted)
     report_after(tasks, request, SecurityEvent(SecurityEventKind.PASSWORD_CHANGED, caller.id, "by themselves"))
 
 

@@ -18,6 +18,7 @@ _CALLER = Statement(
         or_(User.signed_out_at.is_(None), User.signed_out_at <= bindparam("issued_at")),
     )
 )
+_CREDENTIALS = Statement(select(User.email, User.password_hash).where(User.id == bindparam("user_id")))
 
 
 async def get(session: AsyncSession, user_id: int) -> User | None:
@@ -27,6 +28,11 @@ async def get(session: AsyncSession, user_id: int) -> User | None:
 async def caller(reads: Reads, user_id: int, issued_at: datetime) -> ReadRow | None:
     """Id and role of who has an access token of a release that knew no sessions, if they may still call."""
     return await reads.row(_CALLER, user_id=user_id, issued_at=issued_at)
+
+
+async def credentials(reads: Reads, user_id: int) -> ReadRow | None:
+    """Address and password hash; no connection is held for what is done with them."""
+    return await reads.row(_CREDENTIALS, user_id=user_id)
 
 
 async def by_email(session: AsyncSession, email: str) -> User | None:

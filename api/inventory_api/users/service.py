@@ -11,6 +11,7 @@ from inventory_api.audit import service as audit
 from inventory_api.concurrency import demand_version
 from inventory_api.passwords import Passwords
 from inventory_api.problems import Problem, conflict, not_found, too_many_attempts
+from inventory_api.reads import Reads
 from inventory_api.security import SecurityEvent, SecurityEventKind
 from inventory_api.sessions import service as sessions
 from inventory_api.sessions.service import EndReason
@@ -98,26 +99,31 @@ async def change(
 
 
 async def change_password(
-    session: AsyncSession, passwords: Passwords, throttle: SignInThrottle, caller: Principal, wanted: PasswordChange
+    session: AsyncSession,
+    reads: Reads,
+    passwords: Passwords,
+    throttle: SignInThrottle,
+    caller: Principal,
+    wanted: PasswordChange,
 ) -> None:
     """Sets the caller's own password, and ends all their sessions but the one that calls."""
     demand(caller, Permission.OWN_ACCOUNT)
     with passwords.place_in_line():
-        user = await repository.get(session, caller.id)
-        if user is None:
+        known = await repository.credentials(reads, caller.id)
+        if known is None:
             raise not_found("user")
         # Whoever has got hold of a session must not find the password by it.
-        if not await throttle.admit(user.email):
-            raise too_many_attempts(user.id)
-        known = user.password_hash
-        if not await passwords.verify(wanted.current_password, known):
-            raise _wrong_password(user.id)
+        if not await throttle.admit(known["email"]):
+            raise too_many_attempts(caller.id)
+        if not await passwords.verify(wanted.current_password, known["password_hash"]):
+            raise _wrong_password(caller.id)
         password_hash = await passwords.hash(wanted.new_password)
-    locked = await repository.lock(session, caller.id)
-    if locked is None or locked.password_hash != known:
-        raise _wrong_password(user.id)
-    await _set_password(session, caller, user.id, password_hash, keep_session=caller.session_id)
-    await throttle.forget(user.email)
+    user = await repository.lock(session, caller.id)
+    # Somebody else who knew it may have changed it meanwhile.
+    if user is None or user.password_hash != known["password_hash"]:
+        raise _wrong_password(caller.id)
+    await _set_password(session, caller, caller.id, password_hash, keep_session=caller.session_id)
+    await throttle.forget(known["email"])
 
 
 async def reset_password(

@@ -245,6 +245,24 @@ async def test_who_signs_out_everywhere_is_out_everywhere_at_once_and_nobody_els
     assert await calls(anybody, await sign_in(anybody)) == 200
 
 
+async def test_what_ends_is_over_at_once_on_the_pod_that_ends_it_although_it_knew_the_caller(
+    postgres: Postgres, database: str
+) -> None:
+    settings = settings_for(postgres.url(database, SERVICE), caller_known_seconds=10, refresh_grace_seconds=0)
+    async with running(settings) as app, client_of(app) as api:
+        await ready(api)
+        for end in ("sign-out", "sign-out-everywhere", "reuse"):
+            tokens = await sign_in(api)
+            assert await calls(api, tokens) == 200
+            if end == "reuse":
+                await refreshed(api, tokens["refresh_token"])
+                assert (await refresh(api, tokens["refresh_token"])).status_code == 401
+            else:
+                headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+                assert (await api.http.post(f"/api/v1/auth/{end}", headers=headers)).status_code == 204
+            assert await calls(api, tokens) == 401
+
+
 async def test_people_see_their_own_sessions_and_end_one_of_them(anybody: Api, member: Api) -> None:
     phone = await sign_in(anybody, User_Agent="Phone\tof mine " + "x" * 300)
     desk = await sign_in(anybody, User_Agent="Desk")
