@@ -31,6 +31,7 @@ from inventory_api.items.endpoints import router as items
 from inventory_api.labels.endpoints import router as labels
 from inventory_api.loans.endpoints import router as loans
 from inventory_api.locations.endpoints import router as locations
+from inventory_api.maintenance.endpoints import router as maintenance
 from inventory_api.metrics import Metrics
 from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
 from inventory_api.migrations.revisions import read_image
@@ -192,7 +193,20 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _add_api(app: FastAPI) -> None:
     # They are looked through in order: what is called most comes first.
     often = (items, loans, stock, units, reservations, categories, locations)
-    for domain in (*often, auth, signed_in, users, tokens, stocktakes, transfer, labels, audit, security, health):
+    for domain in (
+        *often,
+        auth,
+        signed_in,
+        users,
+        tokens,
+        stocktakes,
+        maintenance,
+        transfer,
+        labels,
+        audit,
+        security,
+        health,
+    ):
         _add_operations(app, domain)
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -12,6 +13,8 @@ from inventory_api.fields import MAX_ID, Input, Output, Text
 from inventory_api.pages import MAX_LIMIT, Page
 from inventory_api.problems import Problem
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 Row = TypeVar("Row")
 Shape = TypeVar("Shape", bound=Output)
 
@@ -24,6 +27,20 @@ class PlaceQuery(Input):
     def after(self) -> tuple[int, int] | None:
         """The number and the id that the page before ended with; None for the first page."""
         return _decode(self.cursor) if self.cursor is not None else None
+
+    @property
+    def after_moment(self) -> tuple[datetime, int] | None:
+        """The same in a list in the order of a time, of which `number_of` makes the number."""
+        if self.after is None:
+            return None
+        try:
+            return _EPOCH + self.after[0] * _MICROSECOND, self.after[1]
+        except OverflowError:
+            raise _not_ours() from None
+
+
+def number_of(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def page_of_places(
@@ -49,5 +66,9 @@ def _decode(cursor: str) -> tuple[int, int]:
     except (ValueError, binascii.Error):
         kind, place = "", (0, 0)
     if kind != "at" or abs(place[0]) > MAX_ID or not 0 < place[1] <= MAX_ID:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-cursor", "The cursor is not one of this API's.")
+        raise _not_ours()
     return place
+
+
+def _not_ours() -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-cursor", "The cursor is not one of this API's.")

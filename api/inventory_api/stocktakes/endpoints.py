@@ -7,7 +7,7 @@ from inventory_api.fields import PathId
 from inventory_api.idempotency.header import IdempotencyKey, response_of
 from inventory_api.idempotency.service import Answer, answer_once
 from inventory_api.pages import Page, PageQuery, page_of
-from inventory_api.places import PlaceQuery, page_of_places
+from inventory_api.places import PlaceQuery, number_of, page_of_places
 from inventory_api.stocktakes import service
 from inventory_api.stocktakes.models import Stocktake, StocktakeScan
 from inventory_api.stocktakes.schemas import (
@@ -53,7 +53,8 @@ async def list_due_stocktakes(
     query: Annotated[PlaceQuery, Query()], caller: Caller, session: Session
 ) -> Page[DueShown]:
     """Locations that have not been counted for as long as their `count_every_days` says, the longest first."""
-    return page_of_places(await service.due(session, caller, query), query, DueShown, service.place_of_due)
+    rows = await service.due(session, caller, query)
+    return page_of_places(rows, query, DueShown, lambda row: (number_of(row.due_at), row.location_id))
 
 
 @router.get("/{stocktake_id}", response_model=StocktakeShown)

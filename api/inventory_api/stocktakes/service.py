@@ -1,7 +1,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -43,7 +42,6 @@ from inventory_api.users.permissions import Permission, Principal, demand
 # All of it is one transaction, which takes a second for a few thousand.
 MOST_CORRECTIONS = 10_000
 _NAMED = 3
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def start(session: AsyncSession, caller: Principal, wanted: StocktakeStart) -> Stocktake:
@@ -71,12 +69,7 @@ async def get(session: AsyncSession, caller: Principal, stocktake_id: int) -> St
 async def due(session: AsyncSession, caller: Principal, query: PlaceQuery) -> Sequence[Any]:
     """Locations whose count is due by their own policy, the longest first."""
     demand(caller, Permission.TAKE_STOCK)
-    after = (_EPOCH + timedelta(microseconds=query.after[0]), query.after[1]) if query.after else None
-    return await repository.due(session, after, query.limit + 1)
-
-
-def place_of_due(row: Any) -> tuple[int, int]:
-    return (row.due_at - _EPOCH) // timedelta(microseconds=1), row.location_id
+    return await repository.due(session, query.after_moment, query.limit + 1)
 
 
 @dataclass(frozen=True)

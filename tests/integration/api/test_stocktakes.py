@@ -1,6 +1,7 @@
 """Stocktakes: counting what a location has, scan by scan, and booking what differs."""
 
 import asyncio
+import base64
 import json
 import uuid
 from collections import Counter
@@ -565,7 +566,9 @@ async def test_locations_are_due_by_their_policy_the_longest_first(admin: Api, s
 
     assert (await book(admin, stocktake)).status_code == 200
     assert [row["location_id"] for row in (await due())["items"]] == [longest]
-    assert (await admin.get("/api/v1/stocktakes/due?cursor=aWQ6MQ")).status_code == 422
+    for cursor in ("id:1", "at:1", "at:1:0", f"at:{2**62}:1", f"at:{2**63}:1", "at:x:1"):
+        encoded = base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
+        assert (await admin.get(f"/api/v1/stocktakes/due?cursor={encoded}")).status_code == 422, cursor
 
 
 async def test_the_history_of_a_location_is_listed_the_newest_first(admin: Api, shelf: int) -> None:
