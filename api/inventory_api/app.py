@@ -39,6 +39,7 @@ from inventory_api.migrations.rule import ImageSchema
 from inventory_api.passwords import Passwords
 from inventory_api.problems import ProblemDocument, handle_problems
 from inventory_api.readiness import Readiness
+from inventory_api.reports.endpoints import router as reports
 from inventory_api.reservations import service as reservations_service
 from inventory_api.reservations.endpoints import router as reservations
 from inventory_api.resources import Resources
@@ -193,20 +194,21 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _add_api(app: FastAPI) -> None:
     # They are looked through in order: what is called most comes first.
     often = (items, loans, stock, units, reservations, categories, locations)
-    for domain in (
-        *often,
+    seldom = (
         auth,
         signed_in,
         users,
         tokens,
         stocktakes,
         maintenance,
+        reports,
         transfer,
         labels,
         audit,
         security,
         health,
-    ):
+    )
+    for domain in (*often, *seldom):
         _add_operations(app, domain)
 
 

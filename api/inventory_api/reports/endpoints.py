@@ -1,0 +1,39 @@
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from inventory_api.dependencies import Caller, Reading
+from inventory_api.pages import Page, PageQuery, page_of
+from inventory_api.reports import service
+from inventory_api.reports.schemas import LowStock, OverdueOfPerson, Statistics, StockValue, UseOfItem, UseQuery
+
+router = APIRouter(prefix="/reports", tags=["reports"])
+
+
+@router.get("/statistics")
+async def get_statistics(caller: Caller, reads: Reading) -> Statistics:
+    return await service.statistics(reads, caller)
+
+
+@router.get("/low-stock")
+async def list_low_stock(query: Annotated[PageQuery, Query()], caller: Caller, reads: Reading) -> Page[LowStock]:
+    """Items of which fewer are available than their minimum stock."""
+    return page_of(await service.low_stock(reads, caller, query), query, LowStock, lambda row: row["id"])
+
+
+@router.get("/overdue")
+async def list_overdue(query: Annotated[PageQuery, Query()], caller: Caller, reads: Reading) -> Page[OverdueOfPerson]:
+    """Loans not yet returned though they were due: how many of each person, and for how long."""
+    return page_of(await service.overdue(reads, caller, query), query, OverdueOfPerson, lambda row: row["user_id"])
+
+
+@router.get("/use")
+async def list_use(query: Annotated[UseQuery, Query()], caller: Caller, reads: Reading) -> Page[UseOfItem]:
+    """Loans and the days they took, for each item that isn't archived, month by month."""
+    return page_of(await service.use(reads, caller, query), query, UseOfItem, lambda row: row["id"])
+
+
+@router.get("/value")
+async def get_value(caller: Caller, reads: Reading) -> StockValue:
+    """What all that is owned is worth, by category and by location."""
+    return await service.value(reads, caller)
