@@ -20,6 +20,7 @@ from inventory_api.audit.endpoints import router as audit
 from inventory_api.auth.endpoints import router as auth
 from inventory_api.authentication import KnownCallers
 from inventory_api.build import NAME, installed_version
+from inventory_api.cache import Cache
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
 from inventory_api.dependencies import report
@@ -130,10 +131,11 @@ def openapi_document() -> dict[str, Any]:
 
 
 def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
-    database, passwords = Database(settings), Passwords()
     metrics = Metrics(settings.version, settings.release, settings.revision)
-    metrics.show_pool(lambda: database.pool)
     rates = Rates(settings.redis_url.get_secret_value() if settings.redis_url else None)
+    cache = Cache(rates.redis, metrics)
+    database, passwords = Database(settings, cache.at_commit), Passwords()
+    metrics.show_pool(lambda: database.pool)
 
     async def ensure_first_admin(session: AsyncSession) -> None:
         if settings.admin_email and settings.admin_password:
@@ -147,6 +149,7 @@ def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
         metrics=metrics,
         passwords=passwords,
         rates=rates,
+        cache=cache,
         readiness=Readiness(image, database, ensure_first_admin),
         throttle=SignInThrottle(rates),
         tokens=Tokens(settings.secret_key.get_secret_value(), settings.access_token_seconds, settings.previous_keys()),
@@ -194,21 +197,9 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _add_api(app: FastAPI) -> None:
     # They are looked through in order: what is called most comes first.
     often = (items, loans, stock, units, reservations, categories, locations)
-    seldom = (
-        auth,
-        signed_in,
-        users,
-        tokens,
-        stocktakes,
-        maintenance,
-        reports,
-        transfer,
-        labels,
-        audit,
-        security,
-        health,
-    )
-    for domain in (*often, *seldom):
+    seldom = (auth, signed_in, users, tokens, stocktakes, maintenance, reports, transfer, labels)
+    hardly = (audit, security, health)
+    for domain in (*often, *seldom, *hardly):
         _add_operations(app, domain)
 
 

@@ -1,7 +1,7 @@
 """The service's way to PostgreSQL: pool, limits, and what counts as 'the database is away'."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -198,8 +198,12 @@ def _leave_read_only_server(context: ExceptionContext) -> None:
 class Database:
     """The engine and the one way to a transaction."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(
+        self, settings: ServiceSettings, at_commit: Callable[[AsyncSession], Awaitable[None]] | None = None
+    ) -> None:
+        """`at_commit` is called before each commit and after it, whatever became of it; it raises nothing."""
         self.engine = create_engine(settings)
+        self._at_commit = at_commit
         self.reads = create_reads(settings)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -211,12 +215,17 @@ class Database:
         """
         async with self._sessions() as session:
             yield session  # leaving by an error closes the session, which undoes its work
+            if self._at_commit is not None:
+                await self._at_commit(session)
             try:
                 await session.commit()
             except Exception as error:
                 if _is_unanswered(error):
                     raise OutcomeUnknownError("the connection was lost at the commit") from error
                 raise
+            finally:
+                if self._at_commit is not None:
+                    await self._at_commit(session)
 
     @property
     def pool(self) -> WatchedPool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from inventory_api.api_tokens.uses import ApiTokenUses
 from inventory_api.authentication import KnownCallers
+from inventory_api.cache import Cache
 from inventory_api.database import Database
 from inventory_api.metrics import Metrics
 from inventory_api.passwords import Passwords
@@ -29,6 +30,7 @@ class Resources:
     metrics: Metrics
     passwords: Passwords
     rates: Rates
+    cache: Cache
     readiness: Readiness
     throttle: SignInThrottle
     tokens: Tokens
@@ -47,6 +49,7 @@ class Resources:
     async def close(self) -> None:
         await self.security_events.close()
         await self.api_token_uses.close()
+        await self.cache.close()
         await self.rates.close()
         await self.database.close()
         for sender in (self.tracing, self.errors):

@@ -5,6 +5,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.audit import service as audit
+from inventory_api.cache import touch
 from inventory_api.categories import repository
 from inventory_api.categories.models import Category
 from inventory_api.categories.schemas import CategoryChange, CategoryCreate, CategoryQuery
@@ -28,6 +29,7 @@ async def create(session: AsyncSession, caller: Principal, wanted: CategoryCreat
     except IntegrityError as error:
         raise _taken() from error
     await audit.record(session, caller, "create", _KIND, category.id, None, _fields(category))
+    touch(session, "catalogue")
     return category
 
 
@@ -54,6 +56,7 @@ async def change(
     except IntegrityError as error:
         raise _taken() from error
     await audit.record(session, caller, "change", _KIND, category_id, before, _fields(changed))
+    touch(session, "catalogue")
     return changed
 
 
@@ -66,6 +69,7 @@ async def remove(session: AsyncSession, caller: Principal, category_id: int) -> 
     except IntegrityError as error:
         raise trees_service.still_used(_KIND, table_that_refers(error)) from error
     await audit.record(session, caller, "delete", _KIND, category_id, _fields(category), None)
+    touch(session, "catalogue")
 
 
 async def page(session: AsyncSession, query: CategoryQuery) -> Sequence[Category]:

@@ -6,6 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.audit import service as audit
+from inventory_api.cache import touch
 from inventory_api.categories.models import Category
 from inventory_api.concurrency import demand_version
 from inventory_api.database import broken_constraint, table_that_refers
@@ -39,6 +40,7 @@ async def create(session: AsyncSession, caller: Principal, wanted: ItemCreate) -
     except IntegrityError as error:
         raise _taken(error) from error
     await audit.record(session, caller, "create", _KIND, item.id, None, _fields(item))
+    touch(session, "catalogue")
     if wanted.quantity:
         place = await locations.open_id(session, wanted.location_id)
         entry = Entry(item.id, place, EntryKind.RECEIVE, on_hand=wanted.quantity, actor_id=caller.id)
@@ -92,6 +94,7 @@ async def set_parts(
     await repository.set_parts(session, item_id, quantities)
     changed = await repository.change(session, item_id, {})
     await audit.record(session, caller, "change", _KIND, item_id, {"parts": before}, {"parts": quantities})
+    touch(session, "catalogue")
     return changed
 
 
@@ -126,6 +129,7 @@ async def remove(session: AsyncSession, caller: Principal, item_id: int) -> None
     except IntegrityError as error:
         raise trees_service.still_used(_KIND, table_that_refers(error)) from error
     await audit.record(session, caller, "delete", _KIND, item_id, _fields(item), None)
+    touch(session, "catalogue")
 
 
 async def page(reads: Reads, query: ItemQuery) -> search.Found:
@@ -178,6 +182,7 @@ async def _changed(session: AsyncSession, caller: Principal, item: Item, action:
     except IntegrityError as error:
         raise _taken(error) from error
     await audit.record(session, caller, action, _KIND, item.id, before, _fields(changed))
+    touch(session, "catalogue")
     return changed
 
 

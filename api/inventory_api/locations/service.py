@@ -6,6 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.audit import service as audit
+from inventory_api.cache import touch
 from inventory_api.concurrency import demand_version
 from inventory_api.database import broken_constraint, table_that_refers
 from inventory_api.ledger import repository as ledger
@@ -44,6 +45,7 @@ async def create(session: AsyncSession, caller: Principal, wanted: LocationCreat
     except IntegrityError as error:
         raise _taken(error) from error
     await audit.record(session, caller, "create", _KIND, location.id, None, _fields(location))
+    touch(session, "catalogue")
     return location
 
 
@@ -107,6 +109,7 @@ async def remove(session: AsyncSession, caller: Principal, location_id: int) -> 
     except IntegrityError as error:
         raise trees_service.still_used(_KIND, table_that_refers(error)) from error
     await audit.record(session, caller, "delete", _KIND, location_id, _fields(location), None)
+    touch(session, "catalogue")
 
 
 async def page(session: AsyncSession, query: LocationQuery) -> Sequence[Location]:
@@ -139,6 +142,7 @@ async def _changed(
     except IntegrityError as error:
         raise _taken(error) from error
     await audit.record(session, caller, action, _KIND, location.id, before, _fields(changed))
+    touch(session, "catalogue")
     return changed
 
 

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from inventory_api.dependencies import Caller, Reading
+from inventory_api.dependencies import Caller, Reading, Shared
 from inventory_api.pages import Page, PageQuery, page_of
 from inventory_api.reports import service
 from inventory_api.reports.schemas import LowStock, OverdueOfPerson, Statistics, StockValue, UseOfItem, UseQuery
@@ -11,8 +11,8 @@ router = APIRouter(prefix="/reports", tags=["reports"])
 
 
 @router.get("/statistics")
-async def get_statistics(caller: Caller, reads: Reading) -> Statistics:
-    return await service.statistics(reads, caller)
+async def get_statistics(caller: Caller, reads: Reading, shared: Shared) -> Statistics:
+    return await service.statistics(reads, shared.cache, caller)
 
 
 @router.get("/low-stock")
@@ -34,6 +34,6 @@ async def list_use(query: Annotated[UseQuery, Query()], caller: Caller, reads: R
 
 
 @router.get("/value")
-async def get_value(caller: Caller, reads: Reading) -> StockValue:
+async def get_value(caller: Caller, reads: Reading, shared: Shared) -> StockValue:
     """What all that is owned is worth, by category and by location."""
-    return await service.value(reads, caller)
+    return await service.value(reads, shared.cache, caller)

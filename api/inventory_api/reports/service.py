@@ -1,6 +1,10 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
+from pydantic import TypeAdapter
+
+from inventory_api.cache import Cache, Entry
 from inventory_api.pages import PageQuery
 from inventory_api.reads import ReadRow, Reads
 from inventory_api.reports import repository
@@ -17,11 +21,14 @@ from inventory_api.reports.schemas import (
 from inventory_api.users.permissions import Permission, Principal, demand
 
 _MOST_LISTED = 200
+# Loans and stock change with nearly every request; a pod that let these go with each would compute them for each.
+_STATISTICS = Entry("report:statistics", "catalogue", TypeAdapter(Statistics))
+_VALUE = Entry("report:value", "catalogue", TypeAdapter(StockValue))
 
 
-async def statistics(reads: Reads, caller: Principal) -> Statistics:
+async def statistics(reads: Reads, cache: Cache, caller: Principal) -> Statistics:
     demand(caller, Permission.SEE_REPORTS)
-    return await _count(reads)
+    return await cache.get(_STATISTICS, partial(_count, reads))
 
 
 async def low_stock(reads: Reads, caller: Principal, query: PageQuery) -> Sequence[ReadRow]:
@@ -40,9 +47,9 @@ async def use(reads: Reads, caller: Principal, query: UseQuery) -> Sequence[Read
     return await repository.use(reads, query.after, query.limit + 1, within, query.lent)
 
 
-async def value(reads: Reads, caller: Principal) -> StockValue:
+async def value(reads: Reads, cache: Cache, caller: Principal) -> StockValue:
     demand(caller, Permission.SEE_REPORTS)
-    return await _sum(reads)
+    return await cache.get(_VALUE, partial(_sum, reads))
 
 
 def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -90,4 +97,4 @@ async def _sum(reads: Reads) -> StockValue:
 
 
 def _rest(row: ReadRow, listed: str) -> int:
-    return int(row["total_cents"]) - sum(place["value_cents"] for place in row[listed])
+    return int(row["total_cents"]) - sum(int(place["value_cents"]) for place in row[listed])

@@ -1,6 +1,5 @@
 """Reports on real rows, which the tests put there as they need them."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -46,7 +45,7 @@ def rows(postgres: Postgres, database: str) -> Rows:
 
 
 @pytest.fixture
-async def statements(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each statement that a report sends."""
     sent: list[str] = []
     run = Reads.rows
@@ -56,7 +55,7 @@ async def statements(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]
         return await run(self, statement, **values)
 
     monkeypatch.setattr(Reads, "rows", noting)
-    yield sent
+    return sent
 
 
 def shown(answer: httpx.Response) -> Any:
@@ -69,6 +68,18 @@ async def test_a_member_sees_no_report(member: Api, path: str) -> None:
     answer = await member.get(path)
 
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:inventory:problem:not-permitted")
+
+
+async def test_what_was_added_is_counted_at_once_and_who_may_not_see_it_sees_nothing_that_is_kept(
+    admin: Api, member: Api
+) -> None:
+    counts = []
+    for _ in range(2):
+        counts.append(shown(await admin.get(PATHS[0]))["items"]["total"])
+        await admin.item(1)
+
+    assert counts == [0, 1]
+    assert (await member.get(PATHS[0])).status_code == 403
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -7,7 +7,7 @@ from inventory_api.reports.schemas import MAX_USE_DAYS, UseQuery
 from inventory_api.reports.service import months
 from pydantic import ValidationError
 
-MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))
 
 
 @given(MOMENTS, st.timedeltas(timedelta(seconds=1), timedelta(days=MAX_USE_DAYS)))

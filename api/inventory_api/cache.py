@@ -1,0 +1,230 @@
+"""Answers kept in Redis for all pods, as JSON: never needed, and let go with the commit that changes them.
+
+What is kept bears the mark of its namespace's generation at the time before it was computed. A transaction that
+touches a namespace gives it another mark before its commit and after it: what was computed from the state before
+bears a mark that is gone. A mark that gets lost with a Redis that went away is replaced when it is back, and nothing
+outlives its time.
+"""
+
+import asyncio
+import json
+import math
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from pydantic import TypeAdapter
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inventory_api.metrics import CacheResult, Metrics
+
+log = structlog.get_logger()
+Kept = TypeVar("Kept")
+
+_PREFIX = "inventory:cache:v1"
+_TOUCHED = "touched namespaces"
+_LIFE_SECONDS = 30.0
+# From then on, one caller has it computed anew while all others still get what there is.
+_EARLY_SECONDS = 0.8 * _LIFE_SECONDS
+# So old is what those may get who come while it is computed anew.
+_KEPT_SECONDS = 2 * _LIFE_SECONDS
+# Longer than any statement may take.
+_LOCK_SECONDS = 15.0
+# Who has waited so long for another pod computes it too.
+_PATIENCE_SECONDS = 3.0
+_LOOK_AGAIN_SECONDS = 0.05
+_PROBE_SECONDS = 1.0
+_UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Kept]):
+    """One answer: its name, which has a version of its shape, and the namespace whose changes make it wrong."""
+
+    name: str
+    namespace: str
+    shape: TypeAdapter[Kept]
+
+    @property
+    def key(self) -> str:
+        # In a Redis cluster, the braces keep it on one node with its generation.
+        return f"{_PREFIX}:{{{self.namespace}}}:{self.name}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The namespace's generation, and what is kept of it with its age in seconds."""
+
+    generation: str
+    age: float = math.inf
+    value: Any = None
+
+
+class _AwayError(Exception):
+    """Redis did not answer."""
+
+
+def touch(session: AsyncSession, namespace: str) -> None:
+    """Has all that is kept of the namespace let go if the session's work is committed."""
+    session.info.setdefault(_TOUCHED, set()).add(namespace)
+
+
+class Cache:
+    """Computes once at a time in a pod, and nearly always once in all pods; alone while Redis is away."""
+
+    def __init__(self, redis: Redis | None, metrics: Metrics) -> None:
+        self._redis = redis
+        self._metrics = metrics
+        self._flights: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._lost: set[str] = set()
+        self._return: asyncio.Task[None] | None = None
+
+    async def get(self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]]) -> Kept:
+        """What is kept, or else what is computed, whose errors are raised."""
+        try:
+            found = await self._look(entry)
+            if found.age >= _EARLY_SECONDS:
+                lock = await self._lock(entry)
+                if lock is not None:
+                    renewal = self._fly(entry, lock, self._renew(entry, compute, found.generation, lock))
+                    if found.age >= _LIFE_SECONDS:
+                        self._count(entry, "miss")
+                        return await _of(renewal)
+                elif found.age >= _KEPT_SECONDS:
+                    self._count(entry, "miss")
+                    return await _of(self._fly(entry, found.generation, self._await(entry, compute)))
+        except _AwayError:
+            self._count(entry, "error")
+            return await _of(self._fly(entry, "", _computed(compute)))
+        self._count(entry, "hit" if found.age < _LIFE_SECONDS else "stale")
+        value: Kept = found.value
+        return value
+
+    async def at_commit(self, session: AsyncSession) -> None:
+        """Gives what the session touched another generation: to be called before its commit and after it."""
+        if self._redis is None:
+            return
+        for namespace in session.info.get(_TOUCHED, ()):
+            try:
+                await self._renew_mark(namespace)
+            except _AwayError:
+                self._lost.add(namespace)
+
+    async def _renew_mark(self, namespace: str) -> None:
+        await self._ask(lambda redis: redis.set(_generation(namespace), uuid.uuid4().hex))
+
+    async def close(self) -> None:
+        tasks = [*self._flights.values(), *([self._return] if self._return else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, entry: Entry[Kept]) -> "_Found":
+        names = [entry.key, _generation(entry.namespace)]
+        kept, generation = await self._ask(lambda redis: redis.mget(names))
+        if generation is None:
+            # A mark that is lost must not come again, or what was kept under it would.
+            await self._ask(lambda redis: redis.set(names[1], uuid.uuid4().hex, nx=True))
+            generation = await self._ask(lambda redis: redis.get(names[1])) or b""
+        now = generation.decode()
+        with suppress(ValueError, KeyError, TypeError):
+            record = json.loads(kept or "null")
+            if record and record["generation"] == now:
+                return _Found(now, time.time() - record["at"], entry.shape.validate_python(record["value"]))
+        return _Found(now)
+
+    async def _await(self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]]) -> Kept:
+        """What another pod computes, or what is computed here once the other gives up or takes too long."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        try:
+            while time.monotonic() < deadline:
+                found = await self._look(entry)
+                if found.age < _LIFE_SECONDS:
+                    value: Kept = found.value
+                    return value
+                lock = await self._lock(entry)
+                if lock is not None:
+                    return await self._renew(entry, compute, found.generation, lock)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        except _AwayError:
+            pass
+        return await compute()
+
+    async def _renew(
+        self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]], generation: str, lock: str
+    ) -> Kept:
+        try:
+            at, value = time.time(), await compute()
+            record = {"generation": generation, "at": at, "value": entry.shape.dump_python(value, mode="json")}
+            life = int(_KEPT_SECONDS * 1000)
+            with suppress(_AwayError):
+                await self._ask(lambda redis: redis.set(entry.key, json.dumps(record), px=life))
+            return value
+        finally:
+            with suppress(_AwayError):
+                await self._ask(lambda redis: redis.eval(_UNLOCK, 1, f"{entry.key}:lock", lock))
+
+    async def _lock(self, entry: Entry[Kept]) -> str | None:
+        """The key to it; None while another has it."""
+        lock, life = uuid.uuid4().hex, int(_LOCK_SECONDS * 1000)
+        taken = await self._ask(lambda redis: redis.set(f"{entry.key}:lock", lock, nx=True, px=life))
+        return lock if taken else None
+
+    def _fly(self, entry: Entry[Kept], mark: str, work: Coroutine[Any, Any, Kept]) -> asyncio.Task[Kept]:
+        """The work, or the same work that is under way already; nobody who leaves it ends it for others."""
+        key = (entry.key, mark)
+        if (found := self._flights.get(key)) is not None:
+            work.close()
+            return found
+        task = self._flights[key] = asyncio.create_task(work)
+        task.add_done_callback(lambda done: self._land(key, done))
+        return task
+
+    def _land(self, key: tuple[str, str], done: asyncio.Task[Any]) -> None:
+        del self._flights[key]
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.info("what is cached was not computed", entry=key[0], error=type(error).__name__)
+
+    async def _ask(self, question: Callable[[Redis], Any]) -> Any:
+        """Raises _AwayError at once while Redis is known to be away."""
+        if self._redis is None or self._return is not None:
+            raise _AwayError
+        try:
+            return await question(self._redis)
+        except (RedisError, OSError) as error:
+            if self._return is None:
+                log.warning("nothing is cached while Redis is away", error=type(error).__name__)
+                self._return = asyncio.create_task(self._come_back(self._redis))
+            raise _AwayError from error
+
+    async def _come_back(self, redis: Redis) -> None:
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            with suppress(RedisError, OSError):
+                await redis.ping()
+                for namespace in tuple(self._lost):
+                    await redis.set(_generation(namespace), uuid.uuid4().hex)
+                    self._lost.discard(namespace)
+                break
+        self._return = None
+
+    def _count(self, entry: Entry[Any], result: CacheResult) -> None:
+        self._metrics.cache_answered(entry.name, result)
+
+
+async def _of(task: asyncio.Task[Kept]) -> Kept:
+    return await asyncio.shield(task)
+
+
+async def _computed(compute: Callable[[], Awaitable[Kept]]) -> Kept:
+    return await compute()
+
+
+def _generation(namespace: str) -> str:
+    return f"{_PREFIX}:{{{namespace}}}:generation"

@@ -1,0 +1,137 @@
+"""What is kept in Redis, on a real one."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+from inventory_api.cache import Cache, Entry, touch
+from inventory_api.database import Database
+from inventory_api.metrics import Metrics
+from pydantic import TypeAdapter
+from redis.asyncio import Redis
+
+from tests.integration.api.services import settings_for
+from tests.integration.conditions import soon
+from tests.integration.stores import SERVICE, Postgres, Valkey
+
+SHAPE: TypeAdapter[int | None] = TypeAdapter(int | None)
+ENTRY = Entry("count", "things", SHAPE)
+
+
+class Count:
+    """Computes how often it has computed."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+
+    async def __call__(self) -> int | None:
+        self.times += 1
+        found = self.times
+        await self.may_end.wait()
+        return found
+
+
+@pytest.fixture
+async def caches(own_valkey: Valkey) -> AsyncIterator[tuple[Cache, Cache]]:
+    clients = [Redis.from_url(own_valkey.url, socket_timeout=0.25, socket_connect_timeout=0.25) for _ in range(2)]
+    pods = [Cache(client, Metrics("1", "r1", "7")) for client in clients]
+    yield pods[0], pods[1]
+    for pod, client in zip(pods, clients, strict=True):
+        await pod.close()
+        await client.aclose()
+
+
+async def test_fifty_who_miss_at_once_in_two_pods_have_it_computed_once(caches: tuple[Cache, Cache]) -> None:
+    count = Count()
+
+    found = await asyncio.gather(*(caches[n % 2].get(ENTRY, count) for n in range(50)))
+
+    assert (set(found), count.times) == ({1}, 1)
+
+
+async def test_none_is_kept_too(caches: tuple[Cache, Cache]) -> None:
+    async def nothing() -> None:
+        return None
+
+    assert await caches[0].get(ENTRY, nothing) is None
+    assert await caches[1].get(ENTRY, Count()) is None
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_commit_lets_go_of_what_it_touched_and_a_rollback_of_nothing(
+    caches: tuple[Cache, Cache], postgres: Postgres, database: str, is_kept: bool
+) -> None:
+    count, store = Count(), Database(settings_for(postgres.url(database, SERVICE)), caches[1].at_commit)
+    assert await caches[0].get(ENTRY, count) == 1
+
+    try:
+        async with store.transaction() as session:
+            touch(session, "things")
+            if not is_kept:
+                raise ValueError
+    except ValueError:
+        pass
+
+    assert await caches[0].get(ENTRY, count) == (2 if is_kept else 1)
+    await store.close()
+
+
+async def test_what_was_computed_from_the_state_before_a_commit_is_not_kept_as_that_after_it(
+    caches: tuple[Cache, Cache], postgres: Postgres, database: str
+) -> None:
+    count, store = Count(), Database(settings_for(postgres.url(database, SERVICE)), caches[1].at_commit)
+    count.may_end.clear()
+    old = asyncio.create_task(caches[0].get(ENTRY, count))
+    await soon(partial(_has_begun, count))
+    async with store.transaction() as session:
+        touch(session, "things")
+    count.may_end.set()
+
+    assert await old == 1
+    assert await caches[0].get(ENTRY, count) == 2
+    await store.close()
+
+
+async def test_what_is_too_old_is_given_while_one_computes_it_anew(
+    caches: tuple[Cache, Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Count()
+    await caches[0].get(ENTRY, count)
+    monkeypatch.setattr("inventory_api.cache._EARLY_SECONDS", 0)
+    monkeypatch.setattr("inventory_api.cache._LIFE_SECONDS", 0)
+    count.may_end.clear()
+    anew = asyncio.create_task(caches[0].get(ENTRY, count))
+    await soon(partial(_has_begun, count, 2))
+
+    assert [await caches[n % 2].get(ENTRY, count) for n in range(10)] == [1] * 10
+    count.may_end.set()
+    assert (await anew, count.times) == (2, 2)
+
+
+async def test_without_redis_all_is_computed_without_waiting_and_with_it_back_kept_again(
+    caches: tuple[Cache, Cache], own_valkey: Valkey
+) -> None:
+    count = Count()
+    await caches[0].get(ENTRY, count)
+    own_valkey.stop()
+    await caches[0].get(ENTRY, count)
+    started = time.perf_counter()
+    found = [await caches[0].get(ENTRY, count) for _ in range(100)]
+    took = time.perf_counter() - started
+
+    assert found == list(range(3, 103))
+    assert took < 0.25
+    own_valkey.start()
+
+    async def is_kept() -> bool:
+        return await caches[0].get(ENTRY, count) == await caches[0].get(ENTRY, count)
+
+    await soon(is_kept)
+
+
+async def _has_begun(count: Count, times: int = 1) -> bool:
+    return count.times == times
