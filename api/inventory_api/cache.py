@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -112,12 +113,9 @@ class Cache:
             return
         for namespace in session.info.get(_TOUCHED, ()):
             try:
-                await self._renew_mark(namespace)
+                await self._ask(partial(_begin_generation, namespace))
             except _AwayError:
                 self._lost.add(namespace)
-
-    async def _renew_mark(self, namespace: str) -> None:
-        await self._ask(lambda redis: redis.set(_generation(namespace), uuid.uuid4().hex))
 
     async def close(self) -> None:
         tasks = [*self._flights.values(), *([self._return] if self._return else [])]
@@ -209,13 +207,17 @@ class Cache:
             with suppress(RedisError, OSError):
                 await redis.ping()
                 for namespace in tuple(self._lost):
-                    await redis.set(_generation(namespace), uuid.uuid4().hex)
+                    await _begin_generation(namespace, redis)
                     self._lost.discard(namespace)
                 break
         self._return = None
 
     def _count(self, entry: Entry[Any], result: CacheResult) -> None:
         self._metrics.cache_answered(entry.name, result)
+
+
+async def _begin_generation(namespace: str, redis: Redis) -> None:
+    await redis.set(_generation(namespace), uuid.uuid4().hex)
 
 
 async def _of(task: asyncio.Task[Kept]) -> Kept:
