@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from inventory_api.cache import touch
 from inventory_api.categories.models import Category
 from inventory_api.locations import repository as locations
 from inventory_api.locations.models import Location
@@ -90,6 +91,7 @@ async def bring_in(
         return report
     if errors.count:
         raise _refused(errors)
+    touch(session, "catalogue")
     try:
         await _write(importer, file)
     except IntegrityError as error:
