@@ -355,7 +355,7 @@ def test_a_connection_that_is_lost_in_mid_migration_is_no_failure(
 def test_a_connection_that_is_lost_while_an_index_is_built_is_no_failure(
     postgres: Postgres, database: str, overlay: Overlay
 ) -> None:
-    image = overlay.expand("9001", "create_index_concurrently('items_name_idx', 'items', '(name)')").image()
+    image = overlay.expand("9001", "create_index_concurrently('items_note_idx', 'items', '(description)')").image()
     with (
         ThreadPoolExecutor() as threads,
         postgres.connected(database) as observer,
