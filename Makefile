@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api openapi crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api fuzz openapi crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
 
 bench-api: $(VENV)/ready ## How fast the service is, against baselines of the same run (needs wrk)
 	@$(RUN)/python -W ignore -m tests.benchmarks.api $(ARGUMENTS)
+
+fuzz: $(VENV)/ready ## Thousands of requests made up from the contract
+	@$(RUN)/python -W ignore -m tests.fuzz $(ARGUMENTS)
 
 openapi: $(VENV)/ready ## Publish the API's contract in docs/, if it breaks nobody
 	$(RUN)/python -m tests.contract $(ARGUMENTS)

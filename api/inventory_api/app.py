@@ -133,7 +133,7 @@ def openapi_document() -> dict[str, Any]:
 def _resources(settings: ServiceSettings, image: ImageSchema) -> Resources:
     metrics = Metrics(settings.version, settings.release, settings.revision)
     rates = Rates(settings.redis_url.get_secret_value() if settings.redis_url else None)
-    cache = Cache(rates.redis, metrics)
+    cache = Cache(rates.redis, metrics, settings.database_url.get_secret_value())
     database, passwords = Database(settings, cache.at_commit), Passwords()
     metrics.show_pool(lambda: database.pool)
 

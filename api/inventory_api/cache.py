@@ -7,6 +7,7 @@ outlives its time.
 """
 
 import asyncio
+import hashlib
 import json
 import math
 import time
@@ -21,6 +22,7 @@ import structlog
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.metrics import CacheResult, Metrics
@@ -52,11 +54,6 @@ class Entry(Generic[Kept]):
     namespace: str
     shape: TypeAdapter[Kept]
 
-    @property
-    def key(self) -> str:
-        # In a Redis cluster, the braces keep it on one node with its generation.
-        return f"{_PREFIX}:{{{self.namespace}}}:{self.name}"
-
 
 @dataclass(frozen=True)
 class _Found:
@@ -79,8 +76,11 @@ def touch(session: AsyncSession, namespace: str) -> None:
 class Cache:
     """Computes once at a time in a pod, and nearly always once in all pods; alone while Redis is away."""
 
-    def __init__(self, redis: Redis | None, metrics: Metrics) -> None:
+    def __init__(self, redis: Redis | None, metrics: Metrics, database_url: str) -> None:
+        """Services of other databases may share the Redis, and have answers of their own."""
         self._redis = redis
+        where = make_url(database_url).set(username=None, password=None).render_as_string()
+        self._owner = hashlib.sha256(where.encode()).hexdigest()[:16]
         self._metrics = metrics
         self._flights: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._lost: set[str] = set()
@@ -113,7 +113,7 @@ class Cache:
             return
         for namespace in session.info.get(_TOUCHED, ()):
             try:
-                await self._ask(partial(_begin_generation, namespace))
+                await self._ask(partial(self._begin_generation, namespace))
             except _AwayError:
                 self._lost.add(namespace)
 
@@ -124,7 +124,7 @@ class Cache:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, entry: Entry[Kept]) -> "_Found":
-        names = [entry.key, _generation(entry.namespace)]
+        names = [self._key(entry), self._generation(entry.namespace)]
         kept, generation = await self._ask(lambda redis: redis.mget(names))
         if generation is None:
             # A mark that is lost must not come again, or what was kept under it would.
@@ -162,21 +162,21 @@ class Cache:
             record = {"generation": generation, "at": at, "value": entry.shape.dump_python(value, mode="json")}
             life = int(_KEPT_SECONDS * 1000)
             with suppress(_AwayError):
-                await self._ask(lambda redis: redis.set(entry.key, json.dumps(record), px=life))
+                await self._ask(lambda redis: redis.set(self._key(entry), json.dumps(record), px=life))
             return value
         finally:
             with suppress(_AwayError):
-                await self._ask(lambda redis: redis.eval(_UNLOCK, 1, f"{entry.key}:lock", lock))
+                await self._ask(lambda redis: redis.eval(_UNLOCK, 1, f"{self._key(entry)}:lock", lock))
 
     async def _lock(self, entry: Entry[Kept]) -> str | None:
         """The key to it; None while another has it."""
         lock, life = uuid.uuid4().hex, int(_LOCK_SECONDS * 1000)
-        taken = await self._ask(lambda redis: redis.set(f"{entry.key}:lock", lock, nx=True, px=life))
+        taken = await self._ask(lambda redis: redis.set(f"{self._key(entry)}:lock", lock, nx=True, px=life))
         return lock if taken else None
 
     def _fly(self, entry: Entry[Kept], mark: str, work: Coroutine[Any, Any, Kept]) -> asyncio.Task[Kept]:
         """The work, or the same work that is under way already; nobody who leaves it ends it for others."""
-        key = (entry.key, mark)
+        key = (self._key(entry), mark)
         if (found := self._flights.get(key)) is not None:
             work.close()
             return found
@@ -207,7 +207,7 @@ class Cache:
             with suppress(RedisError, OSError):
                 await redis.ping()
                 for namespace in tuple(self._lost):
-                    await _begin_generation(namespace, redis)
+                    await self._begin_generation(namespace, redis)
                     self._lost.discard(namespace)
                 break
         self._return = None
@@ -215,9 +215,15 @@ class Cache:
     def _count(self, entry: Entry[Any], result: CacheResult) -> None:
         self._metrics.cache_answered(entry.name, result)
 
+    async def _begin_generation(self, namespace: str, redis: Redis) -> None:
+        await redis.set(self._generation(namespace), uuid.uuid4().hex)
 
-async def _begin_generation(namespace: str, redis: Redis) -> None:
-    await redis.set(_generation(namespace), uuid.uuid4().hex)
+    def _key(self, entry: Entry[Any]) -> str:
+        # In a Redis cluster, the braces keep it on one node with its generation.
+        return f"{_PREFIX}:{{{self._owner}:{entry.namespace}}}:{entry.name}"
+
+    def _generation(self, namespace: str) -> str:
+        return f"{_PREFIX}:{{{self._owner}:{namespace}}}:generation"
 
 
 async def _of(task: asyncio.Task[Kept]) -> Kept:
@@ -226,7 +232,3 @@ async def _of(task: asyncio.Task[Kept]) -> Kept:
 
 async def _computed(compute: Callable[[], Awaitable[Kept]]) -> Kept:
     return await compute()
-
-
-def _generation(namespace: str) -> str:
-    return f"{_PREFIX}:{{{namespace}}}:generation"

@@ -58,6 +58,9 @@ Session = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 
 
 async def _authenticated(request: Request) -> Principal:
+    known: Principal | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known  # another dependency has asked
     resources = _serving_of(request)
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else ""
@@ -66,7 +69,7 @@ async def _authenticated(request: Request) -> Principal:
     if caller is None:
         caller = await _look_up(resources, token)
         resources.known_callers.keep(token, caller)
-    request.state.user_id = caller.id
+    request.state.caller, request.state.user_id = caller, caller.id
     if not is_safe:
         demand_change(caller)
     return caller

@@ -1,4 +1,4 @@
-"""`make fuzz`: asks a real service what nobody thought of, by its own contract, operation by operation and in chains."""
+"""`make fuzz`: asks a real service what nobody thought of, operation by operation, from its own contract."""
 
 import argparse
 import subprocess
