@@ -125,10 +125,11 @@ async def test_a_connection_keeps_its_statements_prepared_but_none_behind_a_pool
         assert await scalar(settings, "SELECT count(*) > 0 FROM pg_prepared_statements") is kept
 
 
+@pytest.mark.parametrize("idle_seconds", [0.0, 60.0])
 async def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced(
-    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch, idle_seconds: float
 ) -> None:
-    monkeypatch.setattr("inventory_api.database._IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("inventory_api.database._IDLE_SECONDS", idle_seconds)
     async with running(settings_for(postgres.url(database, SERVICE))) as app, client_of(app) as api:
         await ready(api)
         await api.sign_in()
