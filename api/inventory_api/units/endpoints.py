@@ -2,6 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from inventory_api.concurrency import IfMatch, with_etag
 from inventory_api.dependencies import Caller, Session
 from inventory_api.fields import PathId
 from inventory_api.idempotency.header import IdempotencyKey, response_of
@@ -9,7 +10,7 @@ from inventory_api.idempotency.service import Answer, answer_once
 from inventory_api.pages import Page, page_of
 from inventory_api.units import service
 from inventory_api.units.models import Unit
-from inventory_api.units.schemas import UnitCreate, UnitMove, UnitQuery, UnitShown, UnitStateChange
+from inventory_api.units.schemas import UnitChange, UnitCreate, UnitMove, UnitQuery, UnitShown, UnitStateChange
 
 router = APIRouter(tags=["units"])
 
@@ -31,8 +32,15 @@ async def list_units(query: Annotated[UnitQuery, Query()], _caller: Caller, sess
 
 
 @router.get("/units/{unit_id}", response_model=UnitShown)
-async def get_unit(unit_id: PathId, _caller: Caller, session: Session) -> Unit:
-    return await service.get(session, unit_id)
+async def get_unit(unit_id: PathId, _caller: Caller, session: Session, response: Response) -> Unit:
+    return with_etag(response, await service.get(session, unit_id))
+
+
+@router.patch("/units/{unit_id}", response_model=UnitShown)
+async def change_unit(
+    unit_id: PathId, wanted: UnitChange, if_match: IfMatch, caller: Caller, session: Session, response: Response
+) -> Unit:
+    return with_etag(response, await service.change(session, caller, unit_id, wanted, if_match))
 
 
 @router.post("/units/{unit_id}/move", response_model=UnitShown)

@@ -2,7 +2,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from inventory_api.fields import Barcode, Id, Input, Note, Output, QueryId, Serial, Shown
+from inventory_api.fields import Barcode, Id, Input, Note, Output, QueryId, Serial, Shown, unchanged
 from inventory_api.pages import PageQuery
 from inventory_api.units.models import UnitState
 
@@ -19,9 +19,9 @@ class UnitCreate(Input):
 class UnitChange(Input):
     """Only what is given changes."""
 
-    serial: Serial | None = None
+    serial: Serial = unchanged()
     barcode: Barcode | None = None
-    condition: Note | None = None
+    condition: Note = unchanged()
 
 
 class UnitMove(Input):

@@ -5,6 +5,8 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.audit import service as audit
+from inventory_api.concurrency import demand_version
 from inventory_api.items import service as items
 from inventory_api.items.models import Item, Tracking
 from inventory_api.ledger import service as ledger
@@ -14,7 +16,7 @@ from inventory_api.locations import service as locations
 from inventory_api.problems import conflict, not_found
 from inventory_api.units import repository
 from inventory_api.units.models import Unit, UnitState
-from inventory_api.units.schemas import UnitCreate, UnitMove, UnitQuery, UnitStateChange
+from inventory_api.units.schemas import UnitChange, UnitCreate, UnitMove, UnitQuery, UnitStateChange
 from inventory_api.users.permissions import Permission, Principal, demand
 
 # How the ledger counts a unit in each state: owned on the shelf, and of that set aside. One in repair is owned, but can
@@ -45,6 +47,7 @@ async def create(session: AsyncSession, caller: Principal, item_id: int, wanted:
     await ledger.enter(
         session, [Entry(item.id, location_id, EntryKind.RECEIVE, on_hand=1, unit_id=unit.id, actor_id=caller.id)]
     )
+    await audit.record(session, caller, "create", "unit", unit.id, None, {"item_id": item.id, **wanted.model_dump()})
     return unit
 
 
@@ -58,6 +61,16 @@ async def get(session: AsyncSession, unit_id: int) -> Unit:
     if unit is None:
         raise not_found("unit")
     return unit
+
+
+async def change(
+    session: AsyncSession, caller: Principal, unit_id: int, wanted: UnitChange, if_match: str | None
+) -> Unit:
+    """Changes what is given. Raises a 409 Problem where the serial number or the barcode is taken."""
+    demand(caller, Permission.MAINTAIN_UNITS)
+    _, unit = await _locked(session, unit_id)
+    demand_version(if_match, unit.version)
+    return await _changed(session, caller, unit, **wanted.model_dump(exclude_unset=True))
 
 
 async def move(session: AsyncSession, caller: Principal, unit_id: int, wanted: UnitMove) -> Unit:
@@ -78,7 +91,7 @@ async def move(session: AsyncSession, caller: Principal, unit_id: int, wanted: U
                 entry(location_id=to, on_hand=on_hand, reserved=reserved),
             ],
         )
-    return await _changed(session, unit, location_id=to)
+    return await _changed(session, caller, unit, location_id=to)
 
 
 async def set_state(session: AsyncSession, caller: Principal, unit_id: int, wanted: UnitStateChange) -> Unit:
@@ -102,7 +115,7 @@ async def set_state(session: AsyncSession, caller: Principal, unit_id: int, want
     )
     if owned or reserved:
         await ledger.enter(session, [entry])
-    return await _changed(session, unit, state=wanted.state)
+    return await _changed(session, caller, unit, state=wanted.state)
 
 
 def _kind(owned: int, reserved: int) -> EntryKind:
@@ -124,11 +137,15 @@ def _demand_here(unit: Unit) -> None:
         raise conflict("on-loan", f"The unit {unit.serial} is on loan.")
 
 
-async def _changed(session: AsyncSession, unit: Unit, **values: Any) -> Unit:
+async def _changed(session: AsyncSession, caller: Principal, unit: Unit, **values: Any) -> Unit:
+    before = {name: getattr(unit, name) for name in values}
+    if before == values:
+        return unit
     try:
         (changed,) = await repository.change(session, [unit.id], values)
     except IntegrityError as error:
         raise _taken() from error
+    await audit.record(session, caller, "change", "unit", unit.id, before, values)
     return changed
 
 

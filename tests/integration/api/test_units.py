@@ -186,3 +186,20 @@ async def test_a_part_of_a_kit_may_be_lost(admin: Api, postgres: Postgres, datab
     await admin.post(f"/api/v1/loans/{loan['id']}/return")
 
     assert await figures(admin, battery) == (3, 0, 3)
+
+
+async def test_what_a_unit_is_called_changes_with_its_version_and_leaves_a_trace(admin: Api) -> None:
+    item, (only,) = await units_item(admin, 1)
+    path = f"/api/v1/units/{only}"
+    tag = (await admin.get(path)).headers["ETag"]
+
+    assert (await admin.http.patch(path, json={"serial": "B-2"})).status_code == 428
+    changed = await admin.http.patch(path, json={"serial": "B-2"}, headers={"If-Match": tag})
+    assert (changed.status_code, changed.json()["serial"]) == (200, "B-2")
+    assert (await admin.http.patch(path, json={"serial": "C-3"}, headers={"If-Match": tag})).status_code == 412
+
+    query = {"subject": "unit", "subject_id": only}
+    events = (await admin.get("/api/v1/audit", params=query)).json()["items"]
+    assert [event["action"] for event in events] == ["change", "create"]
+    assert (events[0]["before"]["serial"] != "B-2", events[0]["after"]) == (True, {"serial": "B-2"})
+    assert item
