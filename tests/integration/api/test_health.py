@@ -37,7 +37,7 @@ async def test_staff_see_how_each_part_is(admin: Api, app: FastAPI) -> None:
     database = found["database"]
     assert (database["status"], database["server_version"].split(".")[0]) == ("ok", "18")
     assert 0 < database["latency_ms"] < 2000
-    assert database["pool"]["limit"] == 12
+    assert database["pool"]["limit"] == 8
     assert found["schema"]["status"] == "ok"
     assert found["schema"]["expand"]["image"] == found["schema"]["expand"]["schema"]
     assert found["schema"]["expand"]["image"].startswith("0001..")

@@ -52,10 +52,10 @@ async def test_openmetrics_is_for_those_who_accept_it(anybody: Api) -> None:
 
 
 async def test_the_pool_tells_who_waits_for_a_connection_and_who_waits_in_vain(
-    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, database: str
 ) -> None:
-    monkeypatch.setattr("inventory_api.database._POOL_WAIT_SECONDS", 0.1)
-    settings = settings_for(postgres.url(database, SERVICE), database_pool_size=1, database_pool_overflow=1)
+    small = {"database_pool_size": 1, "database_pool_overflow": 1, "database_pool_wait_seconds": 0.1}
+    settings = settings_for(postgres.url(database, SERVICE), **small)
     async with running(settings) as app, client_of(app) as api:
         await ready(api)
         store = app.state.resources.database
