@@ -68,7 +68,7 @@ def test_a_rollback_waits_for_a_database_that_is_away(app_with_a_past: Installat
     app, before = app_with_a_past, app_with_a_past.status
     pods = app.pods_of(before["stableRelease"])
     former = app.former_releases()[-1]
-    spec = {**app.specs[former], "progressDeadlineSeconds": 5}
+    spec = {**app.specs[former], "progressDeadlineSeconds": 12}
     with database_away(app):
         app.apply(spec)
         waiting = "cannot be read"
