@@ -13,6 +13,8 @@ from inventory_api.traffic.windows import CALLERS, CONNECTIONS, Count, LocalWind
 
 log = structlog.get_logger()
 
+# A round trip within a cluster takes a millisecond. Whoever waits longer than this waits for a Redis that is away.
+_PATIENCE_SECONDS = 0.25
 _LOOK_AGAIN_SECONDS = 1.0
 _PROBE = Policy("probe", 1_000_000, 60)
 # A caller in a hurry gets several requests at once from Redis, up to this share of its policy, and uses them up here:
@@ -70,8 +72,8 @@ class Rates:
     A Redis that does not answer in time is left at once and by all; it is tried in the background, not by requests.
     """
 
-    def __init__(self, redis_url: str | None) -> None:
-        self._shared = SharedWindows(redis_url) if redis_url else None
+    def __init__(self, redis_url: str | None, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._shared = SharedWindows(redis_url, patience_seconds) if redis_url else None
         self._local = LocalWindows()
         self._shares: OrderedDict[tuple[str, str], _Share] = OrderedDict()
         self._turns = asyncio.Semaphore(CONNECTIONS)

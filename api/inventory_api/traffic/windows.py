@@ -11,8 +11,6 @@ from redis.exceptions import NoScriptError
 CONNECTIONS = 20
 # Callers that a pod remembers; beyond, those that it has not heard of for the longest time start anew.
 CALLERS = 20_000
-# A round trip within a cluster takes a millisecond. Whoever waits longer than this waits for a Redis that is away.
-_PATIENCE_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,13 @@ class SharedWindows:
     this process's time.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_seconds: float) -> None:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
             timeout=None,
-            socket_timeout=_PATIENCE_SECONDS,
-            socket_connect_timeout=_PATIENCE_SECONDS,
+            socket_timeout=patience_seconds,
+            socket_connect_timeout=patience_seconds,
         )
         self.redis = Redis.from_pool(pool)
         self._take = self.redis.register_script(RedisBridge.SCRIPT_ACQUIRE_SLIDING_WINDOW)

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+_AT_ONCE = 10
+
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -52,7 +54,8 @@ class Load:
         probes = asyncio.create_task(self._probe(result, started + seconds, probing))
         while (elapsed := time.monotonic() - started) < seconds:
             due = int(elapsed * per_second) - len(requests)
-            requests += [asyncio.create_task(self._request(result)) for _ in range(due)]
+            # Those that are late don't come all at once, if it is this process that has been kept from its work.
+            requests += [asyncio.create_task(self._request(result)) for _ in range(min(due, _AT_ONCE))]
             await asyncio.sleep(0.005)
         await asyncio.gather(*requests, probes)
         return result

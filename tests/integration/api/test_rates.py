@@ -23,9 +23,9 @@ PROXY, CLIENT = "10.0.0.1", "203.0.113.5"
 
 
 @asynccontextmanager
-async def counting(*urls: str | None) -> AsyncIterator[list[Rates]]:
-    """Pods, as far as they count."""
-    pods = [Rates(url) for url in urls]
+async def counting(*urls: str | None, patience_seconds: float = PATIENCE_SECONDS) -> AsyncIterator[list[Rates]]:
+    """Pods, as far as they count; a machine that is busy with other tests does not make them take Redis for away."""
+    pods = [Rates(url, patience_seconds) for url in urls]
     try:
         yield pods
     finally:
@@ -121,7 +121,10 @@ async def test_while_redis_is_away_each_pod_counts_alone_and_with_it_back_all_co
 
 async def test_nobody_waits_for_a_redis_that_does_not_answer(redis_url: str) -> None:
     given = policy(1000)
-    async with redis_relay(redis_url) as between, counting(f"redis://127.0.0.1:{between.port}") as (pod,):
+    async with (
+        redis_relay(redis_url) as between,
+        counting(f"redis://127.0.0.1:{between.port}", patience_seconds=0.25) as (pod,),
+    ):
         await pod.take(given, "a")
         between.answers.clear()
         started = time.monotonic()
@@ -195,7 +198,7 @@ async def test_kinds_of_requests_count_apart(limited: FastAPI) -> None:
         writes = [(await api.post("/api/v1/items", {})).status_code for _ in range(4)]
         probes = await statuses(api, 20, "/livez")
 
-    assert (reports, writes) == ([404, 404, 429], [401, 401, 401, 429])
+    assert (reports, writes) == ([401, 401, 429], [401, 401, 401, 429])
     assert probes == [200] * 20
 
 

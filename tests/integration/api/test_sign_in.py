@@ -12,6 +12,7 @@ from inventory_api.users.models import User
 from sqlalchemy import func, select
 
 from tests.integration.api.services import EMAIL, Api, client_of, created, ready, running, settings_for
+from tests.integration.conditions import PATIENCE_SECONDS
 from tests.integration.stores import SERVICE, Postgres
 
 
@@ -63,7 +64,7 @@ async def test_guesses_at_once_count_as_guesses_one_after_another_do(anybody: Ap
 
 
 async def test_a_burst_is_limited_however_many_connections_to_redis_it_asks_for(redis_url: str) -> None:
-    rates = Rates(redis_url)
+    rates = Rates(redis_url, PATIENCE_SECONDS)
     throttle = SignInThrottle(rates)
 
     admitted = await asyncio.gather(*(throttle.admit("burst@example.com") for _ in range(300)))

@@ -49,7 +49,8 @@ async def test_every_answer_has_the_security_headers(admin: Api) -> None:
 
 async def test_an_error_of_ours_has_them_too(app: FastAPI, admin: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     resources: Resources = app.state.resources
-    monkeypatch.setattr(resources.database, "reads", None)
+    for way in ("_sessions", "reads"):
+        monkeypatch.setattr(resources.database, way, None)
 
     answer = await admin.get("/api/v1/items")
 
@@ -212,14 +213,16 @@ async def test_what_is_above_the_number_that_may_be_in_flight_is_refused_at_once
 async def test_at_twice_what_it_can_do_a_server_answers_what_it_can_and_refuses_the_rest(
     postgres: Postgres, database: str
 ) -> None:
+    postgres.execute(
+        "INSERT INTO items (name, sku, quantity) SELECT 'Drill', 'sku-' || n, 0 FROM generate_series(1, 200) n",
+        database=database,
+    )
     with served(
-        postgres.url(database, SERVICE), INVENTORY_MAX_REQUESTS_IN_FLIGHT="16", INVENTORY_RATE_LIMITS="off"
+        postgres.url(database, SERVICE), INVENTORY_MAX_REQUESTS_IN_FLIGHT="32", INVENTORY_RATE_LIMITS="off"
     ) as process:
         async with httpx.AsyncClient(base_url=process.url) as http:
-            api = Api(http)
-            await api.sign_in()
-            item = await api.item()
-            load = Load(process.url, f"/api/v1/items/{item['id']}", http.headers["Authorization"])
+            await Api(http).sign_in()
+            load = Load(process.url, "/api/v1/items?limit=200", http.headers["Authorization"])
             alone = await load.as_fast_as_it_goes(callers=8, seconds=1.5)
             doubled = await load.offered(per_second=2 * alone.per_second(200), seconds=3, probing="/readyz")
             metrics = (await http.get("/metrics")).text
@@ -231,7 +234,8 @@ async def test_at_twice_what_it_can_do_a_server_answers_what_it_can_and_refuses_
     assert doubled.refusals_have_retry_after
     # The load comes from the same machine, and takes of the server's time.
     assert doubled.per_second(200) > alone.per_second(200) / 4
-    assert max(doubled.median_seconds(503), doubled.median_seconds(200)) < 1
+    assert doubled.median_seconds(503) < 0.5
+    assert doubled.median_seconds(200) < 1
     assert set(doubled.probes) == {200}
     assert max(doubled.probe_seconds) < PROBE_SECONDS
     assert f'inventory_requests_refused_total{{reason="overload"}} {float(doubled.statuses[503])}' in metrics
