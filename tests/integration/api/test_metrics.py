@@ -72,7 +72,7 @@ async def test_the_pool_tells_who_waits_for_a_connection_and_who_waits_in_vain(
         assert await figure(api, 'inventory_database_connections{state="idle"}') == 1
         assert await figure(api, "inventory_database_connection_waits_total") >= 1
         # What runs in the background may have waited in vain too.
-    assert await figure(api, "inventory_database_connection_timeouts_total") >= 1
+        assert await figure(api, "inventory_database_connection_timeouts_total") >= 1
 
 
 async def test_what_others_report_is_counted(app: FastAPI, anybody: Api) -> None:
