@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Send
 
-from inventory_api.dependencies import Caller, Session, Shared
+from inventory_api.dependencies import Caller, Serving, Session, Shared
 from inventory_api.idempotency.header import OptionalIdempotencyKey, response_of
 from inventory_api.idempotency.service import Answer, answer_once
 from inventory_api.problems import Problem
@@ -47,8 +47,6 @@ async def import_file(
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-needed", detail)
     settings = shared.settings
     with shared.transfers.imports.taken():
-        # The connection goes back to the others while the body comes, however slowly.
-        await session.commit()
 
         async def work() -> Answer:
             limits = Limits(settings.import_max_lines, settings.import_max_line_bytes)
@@ -56,6 +54,7 @@ async def import_file(
             return Answer(200, report.model_dump(mode="json", exclude_none=True))
 
         async with _in_time(settings.import_seconds * _SOON_ENOUGH):
+            # The session takes a connection with its first statement: until then the body may come however slowly.
             spool = await _received(request, settings)
             # A dry run does nothing, so it uses up no key: the import proper may come with the same one.
             if key is None or query.dry_run:
@@ -69,13 +68,9 @@ async def import_file(
     response_class=StreamingResponse,
     responses={200: {"content": _FILE, "description": "The file, which may be of any size"}},
 )
-async def export_file(
-    query: Annotated[ExportQuery, Query()], caller: Caller, session: Session, shared: Shared
-) -> Response:
+async def export_file(query: Annotated[ExportQuery, Query()], caller: Caller, shared: Serving) -> Response:
     """All of a kind as of one moment. If it breaks off, the chunked body lacks its end."""
     wanted = service.filters(caller, query)
-    # The export has a connection of its own.
-    await session.commit()
     return _Export(_chunks(shared, query, wanted), query, shared.settings.database_idle_transaction_seconds)
 
 

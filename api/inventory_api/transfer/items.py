@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.audit import service as audit
+from inventory_api.audit.service import Change
 from inventory_api.categories.models import Category
 from inventory_api.items.models import Item, Tracking
 from inventory_api.items.schemas import ItemCreate
@@ -21,6 +23,7 @@ from inventory_api.transfer.formats import LineError
 from inventory_api.transfer.places import LocationNames, Tree, barcode_problems, path_or_none, read_path
 from inventory_api.transfer.repository import Found
 from inventory_api.transfer.schemas import STORED_OF_ITEM, ImportQuery, Mode
+from inventory_api.users.permissions import Principal
 
 MAX_SKU = 64
 _MAX_BARCODE = 100
@@ -30,6 +33,8 @@ FIGURES = ("owned", "on_loan", "reserved", "available")
 @dataclass(frozen=True)
 class ItemRow(RowBase):
     id: int | None
+    before: Mapping[str, Any] | None
+    """What a known item has now."""
     values: dict[str, Any]
     quantity: int
     location_id: int
@@ -43,13 +48,13 @@ class ItemImport(Importer):
     }
     ignored = frozenset(FIGURES)
 
-    def __init__(self, session: AsyncSession, wanted: ImportQuery, actor_id: int, main_location: int) -> None:
+    def __init__(self, session: AsyncSession, wanted: ImportQuery, caller: Principal, main_location: int) -> None:
         self._session = session
         self._wanted = wanted
-        self._actor_id = actor_id
+        self._caller = caller
         self._main = main_location
-        self._categories = Tree(session, Category, create=wanted.create_missing)
-        self._locations = LocationNames(session, create=wanted.create_missing)
+        self._categories = Tree(session, caller, Category, create=wanted.create_missing)
+        self._locations = LocationNames(session, caller, create=wanted.create_missing)
         self._seen, self._barcodes, self._ids = Seen(), Seen(), Ids()
 
     @property
@@ -79,17 +84,28 @@ class ItemImport(Importer):
         await self._locations.keep()
 
     async def write(self, rows: Sequence[ItemRow]) -> None:
-        new = [row.values for row in rows if row.id is None]
-        ids = await repository.add_items(self._session, STORED_OF_ITEM, new) if new else {}
-        if len(ids) != len(new):
-            raise changed_meanwhile("a SKU or a barcode was taken")
-        changed = [{"id": row.id, **row.values} for row in rows if row.id is not None and row.changed]
-        if changed:
-            await repository.change_items(self._session, STORED_OF_ITEM, changed)
+        ids = await self._add([row.values for row in rows if row.id is None])
+        await self._change([row for row in rows if row.id is not None and row.values != row.before])
         received = [self._receipt(row.id or ids[row.values["sku"]], row) for row in rows if row.quantity]
         if received:
             await ledger.enter_many(self._session, received)
             await reservations.pass_on_many(self._session, sorted({entry.item_id for entry in received}))
+
+    async def _add(self, new: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """The ids of the new items by SKU."""
+        ids = await repository.add_items(self._session, STORED_OF_ITEM, new) if new else {}
+        if len(ids) != len(new):
+            raise changed_meanwhile("a SKU or a barcode was taken")
+        made: list[Change] = [(ids[values["sku"]], None, values) for values in new]
+        await audit.record_many(self._session, self._caller, "create", "item", made)
+        return ids
+
+    async def _change(self, rows: Sequence[ItemRow]) -> None:
+        if rows:
+            given = [{"id": row.id, **row.values} for row in rows]
+            await repository.change_items(self._session, STORED_OF_ITEM, given)
+            changes: list[Change] = [(row.id or 0, row.before, row.values) for row in rows]
+            await audit.record_many(self._session, self._caller, "change", "item", changes)
 
     def _understood(
         self, line: Line, found: Mapping[str, Found], taken: Mapping[str, int], errors: LineErrors
@@ -122,6 +138,7 @@ class ItemImport(Importer):
             created=item is None,
             changed=stored != before or wanted.quantity > 0,
             id=item.id if item else None,
+            before=item.values if item else None,
             values=stored,
             quantity=wanted.quantity,
             location_id=location_id,
@@ -162,6 +179,6 @@ class ItemImport(Importer):
             row.location_id,
             EntryKind.RECEIVE,
             on_hand=row.quantity,
-            actor_id=self._actor_id,
+            actor_id=self._caller.id,
             reason=REASON,
         )

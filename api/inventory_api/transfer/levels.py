@@ -19,6 +19,7 @@ from inventory_api.transfer.items import MAX_SKU
 from inventory_api.transfer.places import TO_COME, LocationNames
 from inventory_api.transfer.repository import Found
 from inventory_api.transfer.schemas import ImportQuery, LevelGiven, Mode
+from inventory_api.users.permissions import Principal
 
 FIGURES = ("on_loan", "reserved", "available")
 
@@ -42,12 +43,12 @@ class LevelImport(Importer):
     columns: Mapping[str, Column] = {**columns_of(LevelGiven), "location": TEXT}
     ignored = frozenset(FIGURES)
 
-    def __init__(self, session: AsyncSession, wanted: ImportQuery, actor_id: int, main_location: int) -> None:
+    def __init__(self, session: AsyncSession, wanted: ImportQuery, caller: Principal, main_location: int) -> None:
         self._session = session
         self._wanted = wanted
-        self._actor_id = actor_id
+        self._caller = caller
         self._main = main_location
-        self._locations = LocationNames(session, create=wanted.create_missing)
+        self._locations = LocationNames(session, caller, create=wanted.create_missing)
         self._seen, self._ids = Seen(), Ids()
 
     @property
@@ -78,7 +79,7 @@ class LevelImport(Importer):
                 row.location_id,
                 EntryKind.RECEIVE if row.created else EntryKind.ADJUST,
                 on_hand=row.difference,
-                actor_id=self._actor_id,
+                actor_id=self._caller.id,
                 reason=REASON,
             )
             for row in rows

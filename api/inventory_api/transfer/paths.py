@@ -3,7 +3,8 @@ r"""Paths such as `Tools/Power tools`. In a name that has them, `/` is written `
 import re
 from collections.abc import Iterable
 
-MAX_DEPTH = 20
+from inventory_api.trees.service import MAX_DEPTH
+
 MAX_LENGTH = 10_000
 Path = tuple[str, ...]
 _NAME = re.compile(r"(?:\\.|[^/\\]|\\$)*", re.DOTALL)

@@ -7,9 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.audit import service as audit
+from inventory_api.audit.service import Change
 from inventory_api.categories.schemas import CategoryCreate
 from inventory_api.fields import MAX_ID
 from inventory_api.locations.models import Location
+from inventory_api.locations.schemas import LocationCreate
 from inventory_api.references import read_reference
 from inventory_api.transfer import repository
 from inventory_api.transfer.batch import Importer, Line, LineErrors, RowBase, Seen
@@ -17,7 +20,9 @@ from inventory_api.transfer.columns import TEXT, columns_of, line_errors
 from inventory_api.transfer.formats import LineError
 from inventory_api.transfer.paths import Path, join_path, split_path
 from inventory_api.transfer.repository import Found
-from inventory_api.transfer.schemas import ImportQuery, LocationGiven, Mode
+from inventory_api.transfer.schemas import ImportQuery, Mode
+from inventory_api.trees import repository as trees
+from inventory_api.users.permissions import Principal
 
 _ROOT = 0
 # Stands for the id of what will be created.
@@ -28,8 +33,9 @@ _MAX_BARCODE = 100
 class Tree:
     """Categories or locations, as far as they were asked for."""
 
-    def __init__(self, session: AsyncSession, place: repository.Place, *, create: bool) -> None:
+    def __init__(self, session: AsyncSession, caller: Principal, place: repository.Place, *, create: bool) -> None:
         self._session = session
+        self._caller = caller
         self._place = place
         self._create = create
         self._known: dict[Path, Found | None] = {}
@@ -80,11 +86,16 @@ class Tree:
         self._known.clear()
         if not self.missing:
             return
-        await repository.hold_tree(self._session, self._place)
+        await trees.hold(self._session, self._place)
         await self.learn(self.missing)
         for level in _levels(path for path in self.missing if self._known[path] is None):
             wanted = {path: (self._id(path[:-1]) or _ROOT, path[-1]) for path in level}
             added = await repository.add_children(self._session, self._place, wanted.values())
+            made: list[Change] = [
+                (place_id, None, {"name": name, "parent_id": parent or None})
+                for (parent, name), place_id in added.items()
+            ]
+            await audit.record_many(self._session, self._caller, "create", _called(self._place), made)
             # Some may be there by the doing of an old release, which holds no tree.
             found = await repository.children(self._session, self._place, wanted.values())
             self._known.update({path: found.get(key) for path, key in wanted.items()})
@@ -100,9 +111,9 @@ class Tree:
 class LocationNames:
     """Locations as a line names them: by path, by barcode, by `inv:location:12`, or in JSON by the id."""
 
-    def __init__(self, session: AsyncSession, *, create: bool) -> None:
+    def __init__(self, session: AsyncSession, caller: Principal, *, create: bool) -> None:
         self._session = session
-        self.tree = Tree(session, Location, create=create)
+        self.tree = Tree(session, caller, Location, create=create)
         self._by_barcode: dict[str, Found] = {}
         self._by_id: dict[int, Found] = {}
         self._learned: set[str | int] = set()
@@ -154,19 +165,21 @@ class LocationNames:
 @dataclass(frozen=True)
 class PlaceRow(RowBase):
     path: Path
+    before: Mapping[str, Any]
     values: dict[str, Any]
 
 
 class PlaceImport(Importer):
     """A line is a category or a location, whose path brings those above it along."""
 
-    def __init__(self, session: AsyncSession, wanted: ImportQuery, place: repository.Place) -> None:
+    def __init__(self, session: AsyncSession, wanted: ImportQuery, caller: Principal, place: repository.Place) -> None:
         self._session = session
+        self._caller = caller
         self._wanted = wanted
         self._place = place
-        self._schema = LocationGiven if place is Location else CategoryCreate
+        self._schema = LocationCreate if place is Location else CategoryCreate
         self._names = [name for name in self._schema.model_fields if name not in ("name", "parent_id")]
-        self._tree = Tree(session, place, create=True)
+        self._tree = Tree(session, caller, place, create=True)
         self._seen, self._barcodes = Seen(), Seen()
         self._new: set[Path] = set()
         self.columns = {"path": TEXT, **columns_of(self._schema, "name", "parent_id")}
@@ -195,8 +208,10 @@ class PlaceImport(Importer):
         changed = [row for row in rows if row.changed and row.values]
         if changed:
             ids = [found.id for row in changed if (found := self._tree.find(row.path))]
-            values = [{"id": place_id, **row.values} for place_id, row in zip(ids, changed, strict=True)]
-            await repository.change_locations(self._session, values)
+            given = [{"id": place_id, **row.values} for place_id, row in zip(ids, changed, strict=True)]
+            await repository.change_locations(self._session, given)
+            changes: list[Change] = [(at, row.before, row.values) for at, row in zip(ids, changed, strict=True)]
+            await audit.record_many(self._session, self._caller, "change", "location", changes)
 
     def _understood(self, line: Line, taken: Mapping[str, int], errors: LineErrors) -> PlaceRow | None:
         try:
@@ -224,7 +239,9 @@ class PlaceImport(Importer):
         values = place.model_dump(include=set(self._names))
         if found is None:
             self._new.add(path)
-        return PlaceRow(created=found is None or ours, changed=values != before, path=path, values=values)
+        return PlaceRow(
+            created=found is None or ours, changed=values != before, path=path, before=before, values=values
+        )
 
     def _problems(self, line: Line, path: Path, found: Found | None, taken: Mapping[str, int]) -> list[LineError]:
         problems = []

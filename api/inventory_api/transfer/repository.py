@@ -50,12 +50,6 @@ async def begin_import(session: AsyncSession) -> bool:
     return bool(await session.scalar(select(lock)))
 
 
-async def hold_tree(session: AsyncSession, place: Place) -> None:
-    """Lets nobody else place anything in this tree until the transaction ends. It comes before any lock of a row."""
-    name = f"tree:{place.__tablename__}"
-    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
-
-
 async def keep_locations(session: AsyncSession, ids: Iterable[int]) -> None:
     """Nobody archives or removes these locations until the transaction ends."""
     kept = select(Location.id).where(_in(Location.id, ids, BigInteger())).order_by(Location.id)
@@ -99,7 +93,7 @@ async def locations_by_id(session: AsyncSession, ids: Iterable[int]) -> dict[int
     return {row.id: _found_place(row) for row in await session.execute(statement)}
 
 
-async def change_locations(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+async def change_locations(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Raises IntegrityError where a barcode is taken."""
     await _change(session, Location, ("barcode", "count_every_days"), rows)
 
@@ -132,7 +126,7 @@ async def lock_items(session: AsyncSession, ids: Iterable[int]) -> None:
     await session.execute(locked)
 
 
-async def add_items(session: AsyncSession, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+async def add_items(session: AsyncSession, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """The ids of the new items by SKU; one whose SKU or barcode is taken is not among them."""
     given = _given_of(Item, names, rows)
     statement = (
@@ -144,7 +138,7 @@ async def add_items(session: AsyncSession, names: Sequence[str], rows: Sequence[
     return {row.sku: row.id for row in await session.execute(statement)}
 
 
-async def change_items(session: AsyncSession, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+async def change_items(session: AsyncSession, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Raises IntegrityError where a barcode is taken."""
     await _change(session, Item, names, rows)
 
@@ -166,7 +160,7 @@ async def units_by_serial(
 
 
 async def add_units(
-    session: AsyncSession, names: Sequence[str], rows: Sequence[dict[str, Any]]
+    session: AsyncSession, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> dict[tuple[int, str], int]:
     """The ids of the new units by item and serial; one whose serial or barcode is taken is not among them."""
     columns = ("item_id", *names)
@@ -180,7 +174,7 @@ async def add_units(
     return {(row.item_id, row.serial): row.id for row in await session.execute(statement)}
 
 
-async def change_units(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+async def change_units(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Raises IntegrityError where a barcode is taken."""
     await _change(session, Unit, ("barcode", "condition"), rows)
 
@@ -212,7 +206,7 @@ async def _change(
     session: AsyncSession,
     changed: type[Item] | type[Unit] | type[Location],
     names: Sequence[str],
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
 ) -> None:
     given = _given_of(changed, ("id", *names), rows)
     await session.execute(
@@ -224,11 +218,11 @@ async def _change(
     )
 
 
-def _given_of(owner: Any, names: Iterable[str], rows: Sequence[dict[str, Any]]) -> FromClause:
+def _given_of(owner: Any, names: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> FromClause:
     return _given({name: owner.__table__.c[name].type for name in names}, rows)
 
 
-def _given(types: dict[str, Any], rows: Sequence[dict[str, Any]]) -> FromClause:
+def _given(types: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> FromClause:
     """The rows as a table. One parameter has all of them: the statement is the same for any number."""
     columns = [column(name, kind) for name, kind in types.items()]
     return func.jsonb_to_recordset(literal(rows, JSONB)).table_valued(*columns).render_derived("given", with_types=True)

@@ -1,9 +1,8 @@
 import enum
-from typing import Annotated
 
 from pydantic import Field
 
-from inventory_api.fields import Barcode, Input, Name, Output, QueryId, Sku, Stock
+from inventory_api.fields import Input, Output, QueryId, Sku, Stock
 from inventory_api.items.models import Tracking
 from inventory_api.items.schemas import ItemCreate
 from inventory_api.ledger.models import EntryKind
@@ -70,12 +69,6 @@ class ImportReport(Output):
     ignored_columns: list[str] = Field(description="figures of an export, which follow from something else")
     error_count: int
     errors: list[FieldProblem] = Field(description="the first 1,000 at most")
-
-
-class LocationGiven(Input):
-    name: Name
-    barcode: Barcode | None = None
-    count_every_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
 
 
 class UnitGiven(UnitCreate):

@@ -182,15 +182,15 @@ async def _importer(session: AsyncSession, caller: Principal, wanted: ImportQuer
     main = await locations.main_id(session)
     match wanted.kind:
         case ImportKind.CATEGORIES:
-            return PlaceImport(session, wanted, Category)
+            return PlaceImport(session, wanted, caller, Category)
         case ImportKind.LOCATIONS:
-            return PlaceImport(session, wanted, Location)
+            return PlaceImport(session, wanted, caller, Location)
         case ImportKind.ITEMS:
-            return ItemImport(session, wanted, caller.id, main)
+            return ItemImport(session, wanted, caller, main)
         case ImportKind.UNITS:
-            return UnitImport(session, wanted, caller.id, main)
+            return UnitImport(session, wanted, caller, main)
         case ImportKind.STOCK_LEVELS:
-            return LevelImport(session, wanted, caller.id, main)
+            return LevelImport(session, wanted, caller, main)
 
 
 def _report(importer: Importer, wanted: ImportQuery, file: _File, errors: LineErrors, tally: _Tally) -> ImportReport:

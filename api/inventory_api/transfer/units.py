@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.audit import service as audit
+from inventory_api.audit.service import Change
 from inventory_api.items.models import Tracking
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
@@ -22,6 +24,7 @@ from inventory_api.transfer.repository import Found
 from inventory_api.transfer.schemas import ImportQuery, Mode, UnitGiven
 from inventory_api.units.models import Unit, UnitState
 from inventory_api.units.service import COUNTS
+from inventory_api.users.permissions import Principal
 
 STORED = ("serial", "barcode", "condition", "state", "location_id")
 FIGURES = ("on_loan",)
@@ -32,6 +35,8 @@ _MAX_SERIAL, _MAX_BARCODE = 100, 100
 class UnitRow(RowBase):
     id: int | None
     item_id: int
+    before: Mapping[str, Any] | None
+    """What a known unit has now."""
     values: dict[str, Any]
 
 
@@ -39,12 +44,12 @@ class UnitImport(Importer):
     columns: Mapping[str, Column] = {"sku": Column("string"), **columns_of(UnitGiven, "location_id"), "location": TEXT}
     ignored = frozenset(FIGURES)
 
-    def __init__(self, session: AsyncSession, wanted: ImportQuery, actor_id: int, main_location: int) -> None:
+    def __init__(self, session: AsyncSession, wanted: ImportQuery, caller: Principal, main_location: int) -> None:
         self._session = session
         self._wanted = wanted
-        self._actor_id = actor_id
+        self._caller = caller
         self._main = main_location
-        self._locations = LocationNames(session, create=wanted.create_missing)
+        self._locations = LocationNames(session, caller, create=wanted.create_missing)
         self._seen, self._barcodes, self._ids = Seen(), Seen(), Ids()
 
     @property
@@ -70,13 +75,8 @@ class UnitImport(Importer):
         await self._locations.keep()
 
     async def write(self, rows: Sequence[UnitRow]) -> None:
-        new = [{"item_id": row.item_id, **row.values} for row in rows if row.id is None]
-        ids = await repository.add_units(self._session, STORED, new) if new else {}
-        if len(ids) != len(new):
-            raise changed_meanwhile("a serial number or a barcode was taken")
-        changed = [{"id": row.id, **row.values} for row in rows if row.id is not None and row.changed]
-        if changed:
-            await repository.change_units(self._session, changed)
+        ids = await self._add([{"item_id": row.item_id, **row.values} for row in rows if row.id is None])
+        await self._change([row for row in rows if row.id is not None and row.changed])
         received = [
             self._receipt(row, ids[row.item_id, row.values["serial"]])
             for row in rows
@@ -85,6 +85,21 @@ class UnitImport(Importer):
         if received:
             await ledger.enter_many(self._session, received)
             await reservations.pass_on_many(self._session, sorted({entry.item_id for entry in received}))
+
+    async def _add(self, new: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], int]:
+        """The ids of the new units by item and serial number."""
+        ids = await repository.add_units(self._session, STORED, new) if new else {}
+        if len(ids) != len(new):
+            raise changed_meanwhile("a serial number or a barcode was taken")
+        made: list[Change] = [(ids[values["item_id"], values["serial"]], None, values) for values in new]
+        await audit.record_many(self._session, self._caller, "create", "unit", made)
+        return ids
+
+    async def _change(self, rows: Sequence[UnitRow]) -> None:
+        if rows:
+            await repository.change_units(self._session, [{"id": row.id, **row.values} for row in rows])
+            changes: list[Change] = [(row.id or 0, row.before, row.values) for row in rows]
+            await audit.record_many(self._session, self._caller, "change", "unit", changes)
 
     def _understood(
         self,
@@ -119,6 +134,7 @@ class UnitImport(Importer):
             changed=stored != before,
             id=unit.id if unit else None,
             item_id=item.id,
+            before=unit.values if unit else None,
             values=stored,
         )
 
@@ -146,7 +162,7 @@ class UnitImport(Importer):
             on_hand=on_hand,
             reserved=reserved,
             unit_id=unit_id,
-            actor_id=self._actor_id,
+            actor_id=self._caller.id,
             reason=REASON,
         )
 

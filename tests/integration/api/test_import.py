@@ -214,6 +214,46 @@ async def test_an_upsert_changes_what_its_columns_say_and_nothing_else(
     assert versions == [("A", 2), ("B", 1)]
 
 
+async def test_the_audit_says_what_a_file_has_made_and_changed(admin: Api) -> None:
+    await imported(
+        admin,
+        "items",
+        csv("sku,name,category,quantity,location,tracking", "A,Drill,Tools/Power,2,Shed,", "L,Laptop,,,,units"),
+        create_missing=True,
+    )
+    await imported(admin, "items", csv("sku,name,quantity", "A,Saw,1", "L,Laptop,0"), mode="upsert")
+    await imported(admin, "items", csv("sku,quantity", "A,1"), mode="upsert")
+    await imported(admin, "units", csv("sku,serial", "L,1"))
+    await imported(admin, "units", csv("sku,serial,barcode", "L,1,B-1"), mode="upsert")
+    await imported(admin, "locations", csv("path,barcode", "Shed,SH-1"), mode="upsert")
+
+    events = [
+        event
+        for event in (await admin.get("/api/v1/audit")).json()["items"]
+        if event["subject"] in ("item", "unit", "category", "location")
+    ]
+
+    assert [(event["action"], event["subject"], event["subject_id"]) for event in reversed(events)] == [
+        ("create", "category", 1),
+        ("create", "category", 2),
+        ("create", "location", 2),
+        ("create", "item", 1),
+        ("create", "item", 2),
+        ("change", "item", 1),
+        ("create", "unit", 1),
+        ("change", "unit", 1),
+        ("change", "location", 2),
+    ]
+    by_kind = {(event["action"], event["subject"], event["subject_id"]): event for event in events}
+    changed = by_kind["change", "item", 1]
+    assert (changed["before"], changed["after"]) == ({"name": "Drill"}, {"name": "Saw"})
+    made = by_kind["create", "item", 1]["after"]
+    assert (made["name"], made["category_id"], made["tracking"]) == ("Drill", 2, "quantity")
+    assert by_kind["create", "category", 2]["after"] == {"name": "Power", "parent_id": 1}
+    me = (await admin.get("/api/v1/users/me")).json()["id"]
+    assert {event["actor_id"] for event in events} == {me}
+
+
 async def test_how_an_item_is_tracked_stays_as_it_is(admin: Api) -> None:
     await imported(admin, "items", csv("sku,name,tracking", "A,Drill,units"))
 

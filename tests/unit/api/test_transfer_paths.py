@@ -1,7 +1,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory_api.transfer.paths import MAX_DEPTH, join_path, split_path
+from inventory_api.transfer.paths import join_path, split_path
+from inventory_api.trees.service import MAX_DEPTH
 
 names = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=30).map(str.strip).filter(bool)
 
