@@ -23,9 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory_api.categories.models import Category
-from inventory_api.items.models import Item
+from inventory_api.items.models import Item, KitPart
 from inventory_api.ledger.models import StockLevel
+from inventory_api.loans.models import Loan
 from inventory_api.locations.models import Location
+from inventory_api.reservations.models import ACTIVE, Reservation
 from inventory_api.transfer.tables import Names, Table
 from inventory_api.units.models import Unit
 
@@ -141,6 +143,36 @@ async def add_items(session: AsyncSession, names: Sequence[str], rows: Sequence[
 async def change_items(session: AsyncSession, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Raises IntegrityError where a barcode is taken."""
     await _change(session, Item, names, rows)
+
+
+async def kit_parts(session: AsyncSession, kit_ids: Iterable[int]) -> dict[int, dict[int, int]]:
+    """How many of each item are in each of the kits."""
+    statement = select(KitPart.kit_id, KitPart.item_id, KitPart.quantity)
+    parts: dict[int, dict[int, int]] = {}
+    for row in await session.execute(statement.where(_in(KitPart.kit_id, kit_ids, BigInteger()))):
+        parts.setdefault(row.kit_id, {})[row.item_id] = row.quantity
+    return parts
+
+
+async def items_in_use(session: AsyncSession, item_ids: Collection[int]) -> frozenset[int]:
+    """Those of the items that are on loan or reserved."""
+    lent = select(Loan.item_id).where(_in(Loan.item_id, item_ids, BigInteger()), Loan.returned_at.is_(None))
+    reserved = select(Reservation.item_id).where(
+        _in(Reservation.item_id, item_ids, BigInteger()), Reservation.status.in_(ACTIVE)
+    )
+    return frozenset((await session.scalars(lent.union(reserved))).all())
+
+
+async def set_kit_parts(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Puts so many of an item into a kit, whatever is in there now."""
+    names = ["kit_id", "item_id", "quantity"]
+    given = _given_of(KitPart, names, rows)
+    statement = insert(KitPart).from_select(names, select(*(given.c[name] for name in names)))
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[KitPart.kit_id, KitPart.item_id], set_={"quantity": statement.excluded.quantity}
+        )
+    )
 
 
 async def units_by_serial(

@@ -2,7 +2,7 @@ import enum
 
 from pydantic import Field
 
-from inventory_api.fields import Input, Output, QueryId, Sku, Stock
+from inventory_api.fields import Input, Output, Quantity, QueryId, Sku, Stock
 from inventory_api.items.models import Tracking
 from inventory_api.items.schemas import ItemCreate
 from inventory_api.ledger.models import EntryKind
@@ -23,6 +23,7 @@ class ImportKind(enum.StrEnum):
     CATEGORIES = "categories"
     LOCATIONS = "locations"
     ITEMS = "items"
+    KIT_PARTS = "kit-parts"
     UNITS = "units"
     STOCK_LEVELS = "stock-levels"
 
@@ -31,6 +32,7 @@ class ExportKind(enum.StrEnum):
     CATEGORIES = "categories"
     LOCATIONS = "locations"
     ITEMS = "items"
+    KIT_PARTS = "kit-parts"
     UNITS = "units"
     STOCK_LEVELS = "stock-levels"
     STOCK_ENTRIES = "stock-entries"
@@ -73,6 +75,12 @@ class ImportReport(Output):
 
 class UnitGiven(UnitCreate):
     state: UnitState = UnitState.LENDABLE
+
+
+class PartGiven(Input):
+    kit: Sku
+    sku: Sku
+    quantity: Quantity
 
 
 class LevelGiven(Input):

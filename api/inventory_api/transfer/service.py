@@ -29,6 +29,7 @@ from inventory_api.transfer.formats import (
 )
 from inventory_api.transfer.items import ItemImport
 from inventory_api.transfer.levels import LevelImport
+from inventory_api.transfer.parts import PartImport
 from inventory_api.transfer.places import PlaceImport
 from inventory_api.transfer.schemas import ExportKind, ExportQuery, Format, ImportKind, ImportQuery, ImportReport
 from inventory_api.transfer.spool import Spool
@@ -41,6 +42,7 @@ _NEEDED = {
     ImportKind.CATEGORIES: (Permission.EDIT_CATALOGUE,),
     ImportKind.LOCATIONS: (Permission.EDIT_CATALOGUE,),
     ImportKind.ITEMS: (Permission.EDIT_CATALOGUE, Permission.MOVE_STOCK),
+    ImportKind.KIT_PARTS: (Permission.EDIT_CATALOGUE,),
     ImportKind.UNITS: (Permission.EDIT_CATALOGUE, Permission.MOVE_STOCK),
     ImportKind.STOCK_LEVELS: (Permission.EDIT_CATALOGUE, Permission.MOVE_STOCK),
 }
@@ -187,6 +189,8 @@ async def _importer(session: AsyncSession, caller: Principal, wanted: ImportQuer
             return PlaceImport(session, wanted, caller, Location)
         case ImportKind.ITEMS:
             return ItemImport(session, wanted, caller, main)
+        case ImportKind.KIT_PARTS:
+            return PartImport(session, wanted, caller)
         case ImportKind.UNITS:
             return UnitImport(session, wanted, caller, main)
         case ImportKind.STOCK_LEVELS:

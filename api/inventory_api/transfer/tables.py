@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inventory_api.categories.models import Category
-from inventory_api.items.models import Item
+from inventory_api.items.models import Item, KitPart
 from inventory_api.ledger.models import StockEntry, StockLevel
 from inventory_api.loans.models import Loan, LoanUnit
 from inventory_api.locations.models import Location
@@ -139,6 +139,11 @@ TABLES: Mapping[ExportKind, Table] = {
             "category_id": _equals(Item.category_id),
             "tracking": _equals(Item.tracking),
         },
+    ),
+    ExportKind.KIT_PARTS: Table(
+        columns={"kit": KitPart.kit_id, "sku": KitPart.item_id, "quantity": KitPart.quantity},
+        order=(KitPart.kit_id, KitPart.item_id),
+        names={"kit": _sku, "sku": _sku},
     ),
     ExportKind.UNITS: Table(
         columns={

@@ -210,12 +210,14 @@ async def test_every_field_of_an_item_goes_out_and_comes_in_again(admin: Api, fo
     assert {name: row[name] for name in item} == item
 
 
-KINDS = ("locations", "categories", "items", "units", "stock-levels")
+KINDS = ("locations", "categories", "items", "kit-parts", "units", "stock-levels")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 async def test_what_goes_out_comes_in_again_into_an_empty_database(stocked: Api, postgres: Postgres, form: str) -> None:
     empty = postgres.migrated_database()
+    await imported(stocked, "items", table("sku,name,tracking", "K-1,Kit,kit"))
+    await imported(stocked, "kit-parts", table("kit,sku,quantity", "K-1,S-1,2", "K-1,D-1,1"))
     gone_out = {kind: await exported(stocked, kind, form) for kind in KINDS}
 
     async with running(settings_for(postgres.url(empty, SERVICE))) as app, client_of(app) as other:

@@ -489,6 +489,47 @@ async def test_what_is_wrong_with_stock_levels_is_said(admin: Api) -> None:
     assert errors_of(created_only) == [(2, "on_hand")]
 
 
+async def test_kits_are_made_of_what_a_file_says(admin: Api) -> None:
+    await imported(
+        admin, "items", csv("sku,name,tracking,quantity", "K,Kit,kit,", "D,Drill,,5", "B,Bit,,50", "L,Laptop,units,")
+    )
+
+    report = await imported(admin, "kit-parts", csv("kit,sku,quantity", "K,D,1", "K,B,10"))
+    again = await imported(admin, "kit-parts", csv("kit,sku,quantity", "K,D,2", "K,B,10", "K,L,1"), mode="upsert")
+
+    assert (report["created"], again["created"], again["updated"], again["unchanged"]) == (2, 1, 1, 1)
+    rows = await exported_rows(admin, "kit-parts")
+    assert [(row["kit"], row["sku"], row["quantity"]) for row in rows] == [("K", "D", 2), ("K", "B", 10), ("K", "L", 1)]
+    event = (await admin.get("/api/v1/audit", params={"subject": "item"})).json()["items"][0]
+    assert event["before"] == {"parts": {"2": 1, "3": 10}}
+    assert event["after"] == {"parts": {"2": 2, "3": 10, "4": 1}}
+
+
+async def test_what_is_wrong_with_kit_parts_is_said(admin: Api) -> None:
+    items = [f"P{n},Part,,5" for n in range(51)]
+    await imported(admin, "items", csv("sku,name,tracking,quantity", "K,Kit,kit,", "O,Out,kit,", "D,Drill,,5", *items))
+    await imported(admin, "kit-parts", csv("kit,sku,quantity", "O,D,1"))
+    created(await admin.check_out(2))
+    content = csv("kit,sku,quantity", "X,D,1", "K,X,1", "D,K,1", "K,D,0", "K,D,1", "K,D,1", "O,D,2", "O,D,1")
+
+    answer = await send_file(admin, "kit-parts", content, mode="upsert")
+    changed = await send_file(admin, "kit-parts", csv("kit,sku,quantity", "O,D,2"))
+    many = await send_file(admin, "kit-parts", csv("kit,sku,quantity", *(f"K,P{n},1" for n in range(51))))
+
+    assert errors_of(answer) == [
+        (2, "kit"),
+        (3, "sku"),
+        (4, "kit"),
+        (4, "sku"),
+        (5, "quantity"),
+        (7, "sku"),
+        (8, "sku"),
+        (9, "sku"),
+    ]
+    assert errors_of(changed) == [(2, "sku")]
+    assert errors_of(many) == [(52, "sku")]
+
+
 async def test_what_is_lent_out_stays_so(admin: Api, postgres: Postgres, database: str) -> None:
     await imported(admin, "items", csv("sku,name,quantity", "A,Drill,3"))
     created(await admin.check_out(1, quantity=2))
@@ -556,18 +597,19 @@ async def test_no_bytes_are_an_error_of_the_service(quiet_admin: Api, content: b
 NASTY = ["\ud800", "\0", "x" * 5000, "", " ", "1e999", "9" * 400, "[1]", '{"a": "\\u0000"}', "=1+1", "inv:location:9"]
 
 
-@pytest.mark.parametrize("kind", ["items", "units", "stock-levels", "locations", "categories"])
+@pytest.mark.parametrize("kind", ["items", "kit-parts", "units", "stock-levels", "locations", "categories"])
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 async def test_no_value_is_an_error_of_the_service(quiet_admin: Api, kind: str, form: str) -> None:
     columns = {
         "items": ("sku", "name", "tracking", "quantity", "category", "location"),
         "units": ("sku", "serial", "barcode", "state", "condition", "location"),
+        "kit-parts": ("kit", "sku", "quantity"),
         "stock-levels": ("sku", "on_hand", "location"),
         "locations": ("path", "barcode", "count_every_days"),
         "categories": ("path",),
     }[kind]
     values: list[Any] = NASTY if form == "csv" else [*NASTY, None, True, 10**300, -1, 1.5, [], {}, [None], {"a": "\0"}]
-    good = {"sku": "A", "name": "B", "serial": "1", "on_hand": "1", "path": "P"}
+    good = {"sku": "A", "kit": "K", "quantity": "0", "name": "B", "serial": "1", "on_hand": "1", "path": "P"}
     rows = [{**good, column: value} for column in columns for value in values]
     rows = [{name: value for name, value in row.items() if name in columns} for row in rows]
     if form == "jsonl":
