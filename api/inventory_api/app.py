@@ -32,6 +32,7 @@ from inventory_api.items.endpoints import router as items
 from inventory_api.labels.endpoints import router as labels
 from inventory_api.loans.endpoints import router as loans
 from inventory_api.locations.endpoints import router as locations
+from inventory_api.lookup.endpoints import router as lookup
 from inventory_api.maintenance.endpoints import router as maintenance
 from inventory_api.metrics import Metrics
 from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
@@ -69,9 +70,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# The largest body that this API takes, a user whose every character is written as an escaped surrogate pair, has 7 kB.
-# What is refused costs too: a body of unknown fields makes an error of each.
-MAX_BODY_BYTES = 16 * 1024
+# The largest body that this API takes, an item whose every character is an escaped surrogate pair, has 62 kB. What is
+# refused costs too: a body of unknown fields makes an error of each.
+MAX_BODY_BYTES = 64 * 1024
 _KEYS_KEPT = timedelta(hours=24)
 _HOUSEKEEPING_SECONDS = 600
 _ROWS_AT_ONCE = 1000
@@ -197,7 +198,7 @@ def _root(settings: ServiceSettings) -> APIRouter:
 def _add_api(app: FastAPI) -> None:
     # They are looked through in order: what is called most comes first.
     often = (items, loans, stock, units, reservations, categories, locations)
-    seldom = (auth, signed_in, users, tokens, stocktakes, maintenance, reports, transfer, labels)
+    seldom = (auth, signed_in, users, tokens, stocktakes, maintenance, reports, lookup, transfer, labels)
     hardly = (audit, security, health)
     for domain in (*often, *seldom, *hardly):
         _add_operations(app, domain)

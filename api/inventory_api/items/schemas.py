@@ -46,7 +46,7 @@ def _address(link: str) -> str:
 AttributeText = Annotated[Text, Field(max_length=500)]
 AttributeNumber = Annotated[
     Annotated[int, Field(strict=True, ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
-    | Annotated[float, Field(strict=True, allow_inf_nan=False)],
+    | Annotated[float, Field(strict=True, ge=-_MAX_NUMBER, le=_MAX_NUMBER)],
     Field(),
 ]
 Attributes = Annotated[

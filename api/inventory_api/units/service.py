@@ -103,6 +103,8 @@ async def set_state(session: AsyncSession, caller: Principal, unit_id: int, want
         return unit
     was, becomes = COUNTS[UnitState(unit.state)], COUNTS[wanted.state]
     owned, reserved = becomes[0] - was[0], becomes[1] - was[1]
+    if owned > 0:
+        await locations.open_id(session, unit.location_id)
     entry = Entry(
         item.id,
         unit.location_id,

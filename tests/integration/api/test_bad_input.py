@@ -35,6 +35,32 @@ async def admin(postgres: Postgres) -> AsyncIterator[Api]:
         ("items", {**ITEM, "quantity": True}),
         ("items", {**ITEM, "category_id": 0}),
         ("items", {**ITEM, "category_id": 2**63}),
+        ("items", {**ITEM, "tracking": "units"}),
+        ("items", {**ITEM, "tracking": "kit"}),
+        ("items", {**ITEM, "tracking": "kit", "quantity": 0, "minimum_stock": 1}),
+        ("items", {**ITEM, "attributes": {f"a{number}": 1 for number in range(51)}}),
+        ("items", {**ITEM, "attributes": {"a" * 65: 1}}),
+        ("items", {**ITEM, "attributes": {"a": "x" * 501}}),
+        ("items", {**ITEM, "attributes": {"a": "x" * 500, "b": "x" * 500, "c": "x" * 500, "d": "x" * 500}}),
+        ("items", {**ITEM, "attributes": {"a": "\0"}}),
+        ("items", {**ITEM, "attributes": {"a": None}}),
+        ("items", {**ITEM, "attributes": {"a": [1]}}),
+        ("items", {**ITEM, "attributes": {"a": {}}}),
+        ("items", {**ITEM, "attributes": {"a": 10**30}}),
+        ("items", {**ITEM, "attributes": {"": 1}}),
+        ("items", {**ITEM, "photo_links": ["https://example.com/a.jpg"] * 21}),
+        ("items", {**ITEM, "photo_links": ["ftp://example.com/a.jpg"]}),
+        ("items", {**ITEM, "photo_links": ["javascript:alert(1)"]}),
+        ("items", {**ITEM, "photo_links": ["https://"]}),
+        ("items", {**ITEM, "photo_links": ["https://[/a.jpg"]}),
+        ("items", {**ITEM, "photo_links": ["https://example.com/" + "x" * 400]}),
+        ("items", {**ITEM, "photo_links": ["https://example.com/with space"]}),
+        ("items", {**ITEM, "unit_value_cents": -1}),
+        ("items", {**ITEM, "unit_value_cents": 10**13}),
+        ("items", {**ITEM, "minimum_stock": -1}),
+        ("items", {**ITEM, "description": "x" * 2001}),
+        ("items", {**ITEM, "barcode": ""}),
+        ("items", {**ITEM, "location_id": 0}),
         ("items", []),
         ("items", None),
         ("loans", {**LOAN, "due_at": "2020-01-01T00:00:00Z"}),
@@ -152,10 +178,10 @@ async def test_a_body_that_is_no_proper_json_is_refused(admin: Api, content: byt
 
 async def test_a_body_may_only_be_so_large_however_it_is_sent(admin: Api) -> None:
     async def chunks() -> Any:
-        for _ in range(20):
+        for _ in range(70):
             yield b" " * 1000
 
-    for content in (b" " * 20_000, chunks()):
+    for content in (b" " * 70_000, chunks()):
         answer = await admin.http.post("/api/v1/items", content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
@@ -182,10 +208,20 @@ async def test_of_countless_errors_a_few_are_listed_and_all_are_counted(admin: A
 
 async def test_the_largest_input_that_is_allowed_fits_into_a_body(admin: Api) -> None:
     widest = "\N{GRINNING FACE}"
-    body = {"email": f"{widest * 252}@b", "name": widest * 200, "role": "member", "password": widest * 128}
-    escaped = json.dumps(body, ensure_ascii=True)
-
-    created(await admin.http.post("/api/v1/users", content=escaped, headers={"Content-Type": "application/json"}))
+    user = {"email": f"{widest * 252}@b", "name": widest * 200, "role": "member", "password": widest * 128}
+    item = {
+        "name": widest * 200,
+        "sku": widest * 64,
+        "quantity": 0,
+        "barcode": widest * 100,
+        "description": widest * 2000,
+        "attributes": {f"{number:02}" + widest * 38: "" for number in range(50)},
+        "photo_links": ["https://example.com/".ljust(400, "x")] * 20,
+    }
+    for path, body in (("users", user), ("items", item)):
+        escaped = json.dumps(body, ensure_ascii=True)
+        headers = {"Content-Type": "application/json"}
+        created(await admin.http.post(f"/api/v1/{path}", content=escaped, headers=headers))
 
 
 async def test_what_is_not_there_and_what_is_not_allowed_are_problems_too(admin: Api) -> None:
