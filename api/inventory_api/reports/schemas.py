@@ -1,9 +1,12 @@
+import enum
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from inventory_api.fields import Moment, Output, Shown
-from inventory_api.pages import PageQuery
+from inventory_api.fields import Input, Moment, Output, Shown
+from inventory_api.pages import Page, PageQuery
+from inventory_api.places import PlaceQuery
 
 MAX_USE_DAYS = 1100
 _USE_DAYS = 365
@@ -58,6 +61,11 @@ class Statistics(Output):
     active_people: int
 
 
+class Figure(enum.StrEnum):
+    AVAILABLE = "available"
+    ON_HAND = "on-hand"
+
+
 class LowStock(Output):
     id: int
     name: str
@@ -69,6 +77,10 @@ class LowStock(Output):
     reserved: int
     available: int
     missing: int = Field(description="as many more would be enough")
+
+
+class LowStockQuery(PageQuery):
+    by: Figure = Field(default=Figure.AVAILABLE, description="which figure is too low")
 
 
 class OverdueOfPerson(Output):
@@ -85,18 +97,45 @@ class OverdueOfPerson(Output):
     days_31_and_more: int
 
 
-class UseQuery(PageQuery):
+class OverdueTotals(Output):
+    """Of all people, on whichever page."""
+
+    people: int
+    loans: int
+    outstanding: int
+    days_1_to_7: int
+    days_8_to_30: int
+    days_31_and_more: int
+
+
+class OverduePage(Page[OverdueOfPerson]):
+    totals: OverdueTotals
+
+
+class Range(Input):
     since: Moment = Field(
         default_factory=lambda: _now() - timedelta(days=_USE_DAYS), description="a year ago if left out"
     )
     until: Moment = Field(default_factory=_now, description="now if left out")
-    lent: bool | None = Field(default=None, description="true: items lent at some time in between; false: those not")
 
     @model_validator(mode="after")
-    def _is_bounded(self) -> "UseQuery":
+    def _is_bounded(self) -> Self:
         if not timedelta() < self.until - self.since <= timedelta(days=MAX_USE_DAYS):
             raise ValueError(f"until must be after since, by {MAX_USE_DAYS} days at most")
         return self
+
+
+class UseQuery(PageQuery, Range):
+    lent: bool | None = Field(default=None, description="true: items lent at some time in between; false: those not")
+
+
+class UseFigure(enum.StrEnum):
+    LOANS = "loans"
+    LOAN_DAYS = "loan-days"
+
+
+class MostUsedQuery(PlaceQuery, Range):
+    by: UseFigure = UseFigure.LOANS
 
 
 class UseInMonth(Output):

@@ -9,13 +9,17 @@ from inventory_api.pages import PageQuery
 from inventory_api.reads import ReadRow, Reads
 from inventory_api.reports import repository
 from inventory_api.reports.schemas import (
+    Figure,
     ItemCounts,
     LoanCounts,
+    LowStockQuery,
+    MostUsedQuery,
     ReservationCounts,
     Statistics,
     StockCounts,
     StockValue,
     UnitCounts,
+    UseFigure,
     UseQuery,
 )
 from inventory_api.users.permissions import Permission, Principal, demand
@@ -31,12 +35,13 @@ async def statistics(reads: Reads, cache: Cache, caller: Principal) -> Statistic
     return await cache.get(_STATISTICS, partial(_count, reads))
 
 
-async def low_stock(reads: Reads, caller: Principal, query: PageQuery) -> Sequence[ReadRow]:
+async def low_stock(reads: Reads, caller: Principal, query: LowStockQuery) -> Sequence[ReadRow]:
     demand(caller, Permission.SEE_REPORTS)
-    return await repository.low_stock(reads, query.after, query.limit + 1)
+    return await repository.low_stock(reads, query.after, query.limit + 1, on_hand=query.by is Figure.ON_HAND)
 
 
-async def overdue(reads: Reads, caller: Principal, query: PageQuery) -> Sequence[ReadRow]:
+async def overdue(reads: Reads, caller: Principal, query: PageQuery) -> ReadRow:
+    """Sums of all, and in `page` the people of this page."""
     demand(caller, Permission.SEE_REPORTS)
     return await repository.overdue(reads, query.after, query.limit + 1)
 
@@ -45,6 +50,13 @@ async def use(reads: Reads, caller: Principal, query: UseQuery) -> Sequence[Read
     demand(caller, Permission.SEE_REPORTS)
     within = list(months(query.since, query.until))
     return await repository.use(reads, query.after, query.limit + 1, within, query.lent)
+
+
+async def most_used(reads: Reads, caller: Principal, query: MostUsedQuery) -> Sequence[ReadRow]:
+    demand(caller, Permission.SEE_REPORTS)
+    within = list(months(query.since, query.until))
+    by_days = query.by is UseFigure.LOAN_DAYS
+    return await repository.most_used(reads, query.after, query.limit + 1, within, by_days=by_days)
 
 
 async def value(reads: Reads, cache: Cache, caller: Principal) -> StockValue:

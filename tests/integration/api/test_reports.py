@@ -10,7 +10,7 @@ from tests.integration.api.services import Api, created
 from tests.integration.stores import Postgres
 
 REPORTS = "/api/v1/reports"
-PATHS = [f"{REPORTS}/{name}" for name in ("statistics", "low-stock", "overdue", "use", "value")]
+PATHS = [f"{REPORTS}/{name}" for name in ("statistics", "low-stock", "overdue", "use", "value", "most-used")]
 LENT = (
     "INSERT INTO loans (item_id, user_id, quantity, lent_by, lent_at, due_at, returned_at, kit_loan_id) "
     "VALUES (%s, %s, %s, 1, %s, %s, %s, %s)"
@@ -126,6 +126,20 @@ async def test_an_item_is_low_while_less_than_its_minimum_is_available(admin: Ap
     assert [(row["id"], row["available"], row["missing"]) for row in found] == [(low["id"], 3, 1), (lent["id"], 1, 2)]
 
 
+async def test_an_item_may_be_low_by_what_is_on_hand_alone(admin: Api, rows: Rows) -> None:
+    reserved, lent = [(await admin.item(3))["id"] for _ in range(2)]
+    rows.run("UPDATE items SET minimum_stock = 3")
+    created(await admin.post("/api/v1/reservations", {"item_id": reserved, "quantity": 1}, Idempotency_Key="r"))
+    created(await admin.check_out(lent))
+
+    async def low(by: str) -> list[tuple[int, int]]:
+        found = shown(await admin.get(f"{REPORTS}/low-stock", params={"by": by}))["items"]
+        return [(row["id"], row["missing"]) for row in found]
+
+    assert await low("available") == [(reserved, 1), (lent, 1)]
+    assert await low("on-hand") == [(lent, 1)]
+
+
 async def test_who_is_overdue_is_told_by_person_and_age(admin: Api, member: Api, rows: Rows) -> None:
     item = (await admin.item(1))["id"]
     for age in ("1 hour", "6 days 23 hours", "7 days 1 hour", "29 days 23 hours", "30 days 1 hour"):
@@ -135,12 +149,16 @@ async def test_who_is_overdue_is_told_by_person_and_age(admin: Api, member: Api,
     rows.lend(item, "2020-01-01", "2020-02-01", due="2020-01-15", user=2)
     rows.overdue(item, "90 days")
 
-    admins, members = shown(await admin.get(f"{REPORTS}/overdue"))["items"]
+    report = shown(await admin.get(f"{REPORTS}/overdue"))
+    admins, members = report["items"]
 
     buckets = ("days_1_to_7", "days_8_to_30", "days_31_and_more")
     assert [admins[name] for name in ("user_id", "loans", *buckets)] == [1, 1, 0, 0, 1]
     assert [members[name] for name in ("user_id", "loans", *buckets)] == [2, 5, 2, 2, 1]
     assert (members["name"], members["outstanding"]) == ("Mem Ber", 10)
+    second = shown(await admin.get(f"{REPORTS}/overdue", params={"limit": 1}))
+    assert second["totals"] == report["totals"]
+    assert [report["totals"][name] for name in ("people", "loans", "outstanding", *buckets)] == [2, 6, 11, 2, 2, 2]
 
 
 async def test_use_is_the_loans_and_days_of_each_month(admin: Api, rows: Rows) -> None:
@@ -166,6 +184,32 @@ async def test_use_is_the_loans_and_days_of_each_month(admin: Api, rows: Rows) -
     assert (third["id"], third["loans"], third["loan_days"], third["months"]) == (unused, 0, 0, [])
     assert [row["id"] for row in await used(lent="true")] == [item, other]
     assert [row["id"] for row in await used(lent="false")] == [unused]
+
+
+async def test_what_is_used_most_comes_first_by_loans_or_by_their_days(admin: Api, rows: Rows) -> None:
+    often, long, same, unused = [(await admin.item(1))["id"] for _ in range(4)]
+    for day in (1, 2, 3):
+        rows.lend(often, f"2026-01-0{day}T00:00Z", f"2026-01-0{day}T12:00Z")
+    rows.lend(long, "2025-06-01T00:00Z", None)
+    rows.lend(same, "2026-01-05T00:00Z", "2026-01-06T00:00Z")
+    rows.lend(unused, "2025-01-01T00:00Z", "2026-01-01T00:00Z")
+    between = {"since": "2026-01-01T00:00:00Z", "until": "2026-03-01T00:00:00Z"}
+
+    async def ranked(**more: Any) -> list[tuple[int, int, float]]:
+        seen, cursor = [], ""
+        while cursor is not None:
+            query = {**between, **more, **({"cursor": cursor} if cursor else {})}
+            page = shown(await admin.get(f"{REPORTS}/most-used", params=query))
+            seen += [(row["id"], row["loans"], row["loan_days"]) for row in page["items"]]
+            cursor = page["next_cursor"]
+        return seen
+
+    by_loans = [(often, 3, 1.5), (same, 1, 1.0), (long, 0, 59.0)]
+    assert await ranked() == by_loans
+    assert await ranked(limit=1) == by_loans
+    assert await ranked(by="loan-days", limit=1) == [(long, 0, 59.0), (often, 3, 1.5), (same, 1, 1.0)]
+    (first, *_) = shown(await admin.get(f"{REPORTS}/most-used", params=between))["items"]
+    assert first["months"] == [{"since": "2026-01-01T00:00:00Z", "loans": 3, "loan_days": 1.5}]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +278,7 @@ async def test_pages_neither_skip_nor_repeat_and_cost_one_statement_each(
         items[0],
     )
 
-    for path, name in ((PATHS[1], "id"), (PATHS[2], "user_id"), (PATHS[3], "id")):
+    for path, name in ((PATHS[1], "id"), (PATHS[2], "user_id"), (PATHS[3], "id"), (PATHS[5], "id")):
         seen, cursor = [], ""
         while cursor is not None:
             statements.clear()
@@ -243,5 +287,5 @@ async def test_pages_neither_skip_nor_repeat_and_cost_one_statement_each(
             assert len(statements) == 2
             seen += [row[name] for row in page["items"]]
             cursor = page["next_cursor"]
-        assert len(seen) == 5
         assert seen == sorted(set(seen))
+        assert len(seen) == (1 if path == PATHS[5] else 5)
