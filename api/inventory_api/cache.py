@@ -158,6 +158,12 @@ class Cache:
         self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]], generation: str, lock: str
     ) -> Kept:
         try:
+            with suppress(_AwayError):
+                found = await self._look(entry)
+                if found.age < _EARLY_SECONDS:
+                    # Another had the lock until a moment ago.
+                    fresh: Kept = found.value
+                    return fresh
             at, value = time.time(), await compute()
             record = {"generation": generation, "at": at, "value": entry.shape.dump_python(value, mode="json")}
             life = int(_KEPT_SECONDS * 1000)
@@ -206,9 +212,14 @@ class Cache:
             await asyncio.sleep(_PROBE_SECONDS)
             with suppress(RedisError, OSError):
                 await redis.ping()
-                for namespace in tuple(self._lost):
-                    await self._begin_generation(namespace, redis)
-                    self._lost.discard(namespace)
+                while self._lost:
+                    # Taken out first: a commit meanwhile puts it in again.
+                    namespace = self._lost.pop()
+                    try:
+                        await self._begin_generation(namespace, redis)
+                    except (RedisError, OSError):
+                        self._lost.add(namespace)
+                        raise
                 break
         self._return = None
 

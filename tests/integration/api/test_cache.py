@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from inventory_api.cache import Cache, Entry, touch
@@ -12,6 +13,7 @@ from inventory_api.metrics import Metrics
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
+from tests.integration.api.relay import redis_relay
 from tests.integration.api.services import settings_for
 from tests.integration.conditions import soon
 from tests.integration.stores import SERVICE, Postgres, Valkey
@@ -51,6 +53,34 @@ async def test_fifty_who_miss_at_once_in_two_pods_have_it_computed_once(caches: 
     found = await asyncio.gather(*(caches[n % 2].get(ENTRY, count) for n in range(50)))
 
     assert (set(found), count.times) == ({1}, 1)
+
+
+class Overtaken(Redis):
+    """Another pod computes and is done just before this one takes the lock."""
+
+    others: Callable[[], Awaitable[object]] | None = None
+
+    async def set(self, name: Any, value: Any, *arguments: Any, **options: Any) -> Any:
+        if options.get("nx") and self.others:
+            others, self.others = self.others, None
+            await others()
+        return await super().set(name, value, *arguments, **options)
+
+
+async def test_who_gets_the_lock_after_another_has_computed_computes_no_more(
+    caches: tuple[Cache, Cache], own_valkey: Valkey
+) -> None:
+    count = Count()
+    await caches[0].get(Entry("other", "things", SHAPE), Count())  # so that there is a generation
+    client = Overtaken.from_url(own_valkey.url)
+    assert isinstance(client, Overtaken)
+    async with client:
+        client.others = lambda: caches[0].get(ENTRY, count)
+        late = Cache(client, Metrics("1", "r1", "7"), "postgresql://one")
+        found = await late.get(ENTRY, count)
+        await late.close()
+
+    assert (found, count.times) == (1, 1)
 
 
 async def test_none_is_kept_too(caches: tuple[Cache, Cache]) -> None:
@@ -131,6 +161,49 @@ async def test_without_redis_all_is_computed_without_waiting_and_with_it_back_ke
         return await caches[0].get(ENTRY, count) == await caches[0].get(ENTRY, count)
 
     await soon(is_kept)
+
+
+async def test_a_commit_while_redis_comes_back_lets_go_of_what_it_touched_too(
+    caches: tuple[Cache, Cache], own_valkey: Valkey, postgres: Postgres, database: str
+) -> None:
+    count = Count()
+    async with redis_relay(own_valkey.url) as between, Redis.from_url(own_valkey.url) as redis:
+        client = Redis.from_url(
+            f"redis://127.0.0.1:{between.port}", socket_timeout=0.5, socket_connect_timeout=0.5, retry=None
+        )
+        cut_off = Cache(client, Metrics("1", "r1", "7"), "postgresql://one")
+        store = Database(settings_for(postgres.url(database, SERVICE)), cut_off.at_commit)
+
+        async def commit() -> None:
+            async with store.transaction() as session:
+                touch(session, "things")
+
+        async def generation() -> object:
+            (key,) = [key async for key in redis.scan_iter("*:generation")]
+            return await redis.get(key)
+
+        await caches[0].get(ENTRY, count)
+        between.answers.clear()
+        await commit()
+        before = await generation()
+        between.late_by_seconds = 0.3
+        between.answers.set()
+
+        async def begins_another() -> bool:
+            return await generation() != before
+
+        await soon(begins_another)
+        # Redis has the new generation, and the answer is under way.
+        old = await caches[0].get(ENTRY, count)
+        await commit()
+
+        async def is_let_go() -> bool:
+            return await caches[0].get(ENTRY, count) != old
+
+        await soon(is_let_go)
+        await cut_off.close()
+        await store.close()
+        await client.aclose()
 
 
 async def _has_begun(count: Count, times: int = 1) -> bool:
