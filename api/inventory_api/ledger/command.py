@@ -8,6 +8,8 @@ from inventory_api.database import Database, is_passing
 from inventory_api.ledger import repository
 from inventory_api.settings import ServiceSettings
 
+_HOUR = 3600
+
 
 def check_stock(settings: ServiceSettings) -> int:
     """Returns 1 when a figure isn't what the ledger's entries add up to, and says which."""
@@ -26,7 +28,8 @@ def check_stock(settings: ServiceSettings) -> int:
 
 
 async def _differences(settings: ServiceSettings) -> Sequence[tuple[int, int | None, str]]:
-    database = Database(settings)
+    # It reads the whole ledger, which may take minutes.
+    database = Database(settings.model_copy(update={"database_statement_seconds": _HOUR}))
     try:
         async with database.transaction() as session:
             return await repository.differences(session)
