@@ -15,35 +15,74 @@ from inventory_api.stocktakes.findings import CountedItem, CountedUnit, Finding,
 from inventory_api.stocktakes.models import Stocktake, StocktakeLine, StocktakeScan, StocktakeStatus
 from inventory_api.units.models import Unit
 
-# A total replaces what was scanned before it. Both sides come in the order of the items, so a page reads no further
-# than it shows.
-_ITEM_LINES = text(
-    """
-    WITH scans AS (
+
+def _counts(of_items: str) -> str:
+    """What was counted of items; a total replaces what was scanned before it."""
+    return f"""
+    scans AS (
         SELECT id, item_id, quantity, on_hand, entry_id,
             max(id) FILTER (WHERE is_total) OVER (PARTITION BY item_id) AS total_id
         FROM stocktake_scans
-        WHERE stocktake_id = :stocktake_id AND item_id > :after AND unit_id IS NULL AND undone_at IS NULL
+        WHERE stocktake_id = :stocktake_id AND unit_id IS NULL AND undone_at IS NULL AND {of_items}
     ), counts AS (
         SELECT item_id, sum(quantity) AS counted, (array_agg(on_hand ORDER BY id DESC))[1] AS expected,
             min(entry_id) <> max(entry_id) AS moved
         FROM scans WHERE id >= coalesce(total_id, 0) GROUP BY item_id
-    ), levels AS (
-        SELECT item_id, on_hand, on_hand_entry_id FROM stock_levels
-        WHERE location_id = :location_id AND item_id > :after AND on_hand > 0
     )
-    SELECT items.id, items.sku, items.name, coalesce(counts.expected, levels.on_hand), counts.counted,
-        coalesce(counts.moved, levels.on_hand_entry_id > :start_entry_id)
-    FROM levels FULL JOIN counts USING (item_id)
-    JOIN items ON items.id = item_id AND items.tracking = 'quantity'
-    WHERE CASE :only
-        WHEN 'differing' THEN counts.counted <> counts.expected OR counts.moved
-        WHEN 'uncounted' THEN counts.counted IS NULL
-        ELSE true
-    END
+    """  # noqa: S608 - it is written below
+
+
+# The few items of a page are known before anything else is read.
+_ALL_ITEMS = text(
+    f"""
+    WITH page AS (
+        SELECT item_id FROM (
+            (
+                SELECT item_id FROM stock_levels JOIN items ON items.id = item_id AND items.tracking = 'quantity'
+                WHERE location_id = :location_id AND item_id > :after AND on_hand > 0
+                ORDER BY item_id LIMIT :limit
+            ) UNION (
+                SELECT DISTINCT item_id FROM stocktake_scans
+                WHERE stocktake_id = :stocktake_id AND item_id > :after AND unit_id IS NULL AND undone_at IS NULL
+                ORDER BY item_id LIMIT :limit
+            )
+        ) AS either ORDER BY item_id LIMIT :limit
+    ), {_counts("item_id IN (SELECT item_id FROM page)")}
+    SELECT items.id, items.sku, items.name, coalesce(counts.expected, stock_levels.on_hand), counts.counted,
+        coalesce(counts.moved, stock_levels.on_hand_entry_id > :start_entry_id)
+    FROM page JOIN items ON items.id = page.item_id
+    LEFT JOIN counts ON counts.item_id = page.item_id
+    LEFT JOIN stock_levels ON stock_levels.item_id = page.item_id AND location_id = :location_id
+    ORDER BY items.id
+    """  # noqa: S608 - as above
+)
+_DIFFERING_ITEMS = text(
+    f"""
+    WITH {_counts("item_id > :after")}
+    SELECT items.id, items.sku, items.name, expected, counted, moved
+    FROM counts JOIN items ON items.id = item_id
+    WHERE counted <> expected OR moved
+    ORDER BY item_id LIMIT :limit
+    """  # noqa: S608 - as above
+)
+_UNCOUNTED_ITEMS = text(
+    """
+    SELECT items.id, items.sku, items.name, on_hand, NULL::bigint, on_hand_entry_id > :start_entry_id
+    FROM stock_levels JOIN items ON items.id = item_id AND items.tracking = 'quantity'
+    WHERE location_id = :location_id AND item_id > :after AND on_hand > 0 AND NOT EXISTS (
+        SELECT FROM stocktake_scans
+        WHERE stocktake_id = :stocktake_id AND item_id = items.id AND unit_id IS NULL AND undone_at IS NULL
+    )
     ORDER BY item_id LIMIT :limit
     """
 )
+_ONE_ITEM = text(
+    f"""
+    WITH {_counts("item_id = :item_id")}
+    SELECT items.id, items.sku, items.name, expected, counted, moved FROM counts JOIN items ON items.id = item_id
+    """  # noqa: S608 - as above
+)
+_ITEM_LINES = {"all": _ALL_ITEMS, "differing": _DIFFERING_ITEMS, "uncounted": _UNCOUNTED_ITEMS}
 _UNIT_LINES = text(
     """
     WITH scans AS (
@@ -258,13 +297,13 @@ async def item_lines(
     session: AsyncSession, stocktake: Stocktake, only: str, after: int, limit: int
 ) -> Sequence[ItemLine]:
     """What is or should be of each item, in the order of the items' ids: all of it, or what `only` says."""
-    rows = await session.execute(_ITEM_LINES, _place(stocktake, only, after, limit))
+    rows = await session.execute(_ITEM_LINES[only], _place(stocktake, after, limit))
     return [ItemLine(*row) for row in rows]
 
 
 async def item_line(session: AsyncSession, stocktake: Stocktake, item_id: int) -> ItemLine:
     """How one item stands, of which there is a scan."""
-    rows = await session.execute(_ITEM_LINES, _place(stocktake, "all", item_id - 1, 1))
+    rows = await session.execute(_ONE_ITEM, {"stocktake_id": stocktake.id, "item_id": item_id})
     return ItemLine(*rows.one())
 
 
@@ -272,7 +311,7 @@ async def unit_lines(
     session: AsyncSession, stocktake: Stocktake, only: str, after: int, limit: int
 ) -> Sequence[UnitLine]:
     """The same of units, in the order of their ids."""
-    rows = await session.execute(_UNIT_LINES, _place(stocktake, only, after, limit))
+    rows = await session.execute(_UNIT_LINES, {**_place(stocktake, after, limit), "only": only})
     return [UnitLine(*row) for row in rows]
 
 
@@ -309,9 +348,9 @@ async def booked_unit_lines(
 
 async def count_uncounted(session: AsyncSession, stocktake: Stocktake) -> int:
     """How many items and units are expected and were not counted."""
-    place = _place(stocktake, "uncounted", 0, _ALL)
+    place = {**_place(stocktake, 0, _ALL), "only": "uncounted"}
     count = 0
-    for lines in (_ITEM_LINES, _UNIT_LINES):
+    for lines in (_UNCOUNTED_ITEMS, _UNIT_LINES):
         count += await session.scalar(select(func.count()).select_from(lines.columns().subquery()), place) or 0
     return count
 
@@ -335,12 +374,11 @@ async def _booked(
     return (await session.execute(statement.limit(limit))).all()
 
 
-def _place(stocktake: Stocktake, only: str, after: int, limit: int) -> dict[str, Any]:
+def _place(stocktake: Stocktake, after: int, limit: int) -> dict[str, Any]:
     return {
         "stocktake_id": stocktake.id,
         "location_id": stocktake.location_id,
         "start_entry_id": stocktake.start_entry_id,
-        "only": only,
         "after": after,
         "limit": limit,
     }
