@@ -48,6 +48,17 @@ def _parser() -> argparse.ArgumentParser:
     check_stock = commands.add_parser("check-stock", help="compare every figure of stock with the ledger")
     check_stock.set_defaults(command=_check_stock)
 
+    fill = commands.add_parser("fill", help="fill the database with made-up items, people and loans")
+    fill.add_argument("--items", type=int, required=True)
+    fill.add_argument("--people", type=int, help="default: one for 20 items")
+    fill.add_argument("--loans", type=int, help="default: one for 5 items; most of them are returned")
+    fill.add_argument("--seed", type=int, default=0, help="another one makes other things, beside those of this one")
+    fill.add_argument("--stock", type=int, help="of each item; default: from 1 to 40")
+    fill.add_argument("--units", type=int, default=2, metavar="PERCENT", help="of the items, tracked by units")
+    fill.add_argument("--password", help="by which all these people may sign in; default: none of them may")
+    fill.add_argument("--yes-in-production", action="store_true", help="do it in production too")
+    fill.set_defaults(command=_fill)
+
     openapi = commands.add_parser("openapi", help="print the API's OpenAPI document")
     openapi.set_defaults(command=_openapi)
     return parser
@@ -106,6 +117,17 @@ def _check_stock(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return _refuse(error)
     return check_stock(settings)
+
+
+def _fill(options: argparse.Namespace) -> int:
+    from inventory_api.fill.command import fill
+    from inventory_api.settings import ServiceSettings, SettingsError, read_settings
+
+    try:
+        settings = read_settings(ServiceSettings)
+    except SettingsError as error:
+        return _refuse(error)
+    return fill(settings, options)
 
 
 def _openapi(options: argparse.Namespace) -> int:
