@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import itertools
+import os
 import re
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from tests.benchmarks.api import load, servers
 from tests.benchmarks.api.ratios import Ratio, in_turns, ratio
 from tests.benchmarks.api.servers import Server, Stores
+from tests.integration.stores import SERVICE
 
 _ITEMS = 10_000
 _SQL = Path(__file__).with_name("checkout.sql")
@@ -151,6 +153,8 @@ def _against(bench: Bench, what: str, goal: float, ours: dict[str, str], theirs:
 def scale(bench: Bench) -> Found:
     """p99 of a large database against that of a small one; here less is better."""
     small, large = bench.database(), bench.database(bench.items)
+    # Both have the same first items, by the same seed.
+    ((sku,),) = bench.stores.postgres.execute("SELECT sku FROM items WHERE id = 4711", database=small)
     found: Found = []
     with (
         servers.service(bench.stores, small, next(_PORTS)) as few,
@@ -162,7 +166,7 @@ def scale(bench: Bench) -> Found:
             "list of 50": "/api/v1/items?limit=50",
             "list of 50 by name": "/api/v1/items?limit=50&sort=name",
             "search of a word": "/api/v1/items?q=drill",
-            "search of a SKU": "/api/v1/items?q=SKU-0004711",
+            "search of a SKU": f"/api/v1/items?q={sku}",
             "search of two words": "/api/v1/items?q=cordless%20drill",
         }
         for what, path in paths.items():
@@ -257,22 +261,18 @@ def _pgbench(bench: Bench, database: str) -> float:
 
 
 def fill(stores: Stores, database: str, items: int) -> None:
-    """The figures of what is there come from the ledger, as in production."""
-    stores.postgres.execute(
-        """
-        WITH words (a, b) AS (VALUES (
-            ARRAY['Cordless', 'Heavy', 'Small', 'Spare', 'Red', 'Blue', 'Digital', 'Portable', 'Old', 'Long'],
-            ARRAY['drill', 'saw', 'ladder', 'camera', 'tripod', 'cable', 'laptop', 'beamer', 'tent', 'microscope']
-        )), added AS (
-            INSERT INTO items (name, sku, quantity)
-            SELECT a[1 + n %% 10] || ' ' || b[1 + n / 10 %% 10] || ' ' || n, 'SKU-' || lpad(n::text, 7, '0'), 0
-            FROM words, generate_series(1, %s) AS n RETURNING id
-        )
-        INSERT INTO stock_entries (item_id, location_id, kind, on_hand) SELECT id, 1, 'receive', 1000000 FROM added
-        """,
-        items,
-        database=database,
-    )
+    """By the service's own command: as many of each that nobody runs out, and no single units, of which one would.
+
+    No people: the service makes its admin only where there is nobody yet.
+    """
+    settings = {
+        "INVENTORY_ENVIRONMENT": "testing",
+        "INVENTORY_DATABASE_URL": stores.postgres.url(database, SERVICE),
+        "INVENTORY_SECRET_KEY": "k" * 32,
+    }
+    what = ["--items", str(items), "--stock", "1000000", "--units", "0", "--people", "0", "--loans", "0"]
+    command = [sys.executable, "-m", "inventory_api", "fill", *what]
+    subprocess.run(command, env={**os.environ, **settings}, check=True, stdout=subprocess.DEVNULL)
     stores.postgres.execute("VACUUM ANALYZE", database=database)
 
 
