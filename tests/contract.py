@@ -97,7 +97,7 @@ class _Comparison:
         if old.get("$ref") in seen:
             return
         seen = (*seen, old.get("$ref", ""))
-        old, new = _resolved(self._old, old), _resolved(self._new, new)
+        old, new = resolved(self._old, old), resolved(self._new, new)
         gone = _types(self._old, old) - _types(self._new, new)
         if gone and "any" not in _types(self._new, new):
             yield f"{where} takes no {', '.join(sorted(gone))} any more"
@@ -125,7 +125,7 @@ class _Comparison:
         if old.get("$ref") in seen:
             return
         seen = (*seen, old.get("$ref", ""))
-        old, new = _resolved(self._old, old), _resolved(self._new, new)
+        old, new = resolved(self._old, old), resolved(self._new, new)
         added = _types(self._new, new) - _types(self._old, old)
         if added and "any" not in _types(self._old, old):
             yield f"{where} may be {', '.join(sorted(added))} now"
@@ -145,7 +145,7 @@ class _Comparison:
             yield from compare(where, one, other, seen)
 
 
-def _resolved(document: Schema, schema: Schema) -> Schema:
+def resolved(document: Schema, schema: Schema) -> Schema:
     while "$ref" in schema:
         found: Any = document
         for part in schema["$ref"].removeprefix("#/").split("/"):
@@ -161,7 +161,7 @@ def _alternatives(schema: Schema) -> list[Schema]:
 
 def _types(document: Schema, schema: Schema) -> set[str]:
     if "anyOf" in schema:
-        return {name for each in schema["anyOf"] for name in _types(document, _resolved(document, each))}
+        return {name for each in schema["anyOf"] for name in _types(document, resolved(document, each))}
     if "type" not in schema:
         return {"any"}
     return {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])

@@ -30,6 +30,7 @@ from inventory_api.health.endpoints import router as health
 from inventory_api.idempotency import repository as idempotency
 from inventory_api.items.endpoints import router as items
 from inventory_api.labels.endpoints import router as labels
+from inventory_api.links import add_links
 from inventory_api.loans.endpoints import router as loans
 from inventory_api.locations.endpoints import router as locations
 from inventory_api.lookup.endpoints import router as lookup
@@ -78,6 +79,14 @@ _HOUSEKEEPING_SECONDS = 600
 _ROWS_AT_ONCE = 1000
 
 
+class InventoryApp(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The contract, with where its answers lead."""
+        if self.openapi_schema is None:
+            add_links(super().openapi())
+        return super().openapi()
+
+
 class Links(BaseModel):
     documentation: str = "/api/docs"
     openapi: str = "/api/openapi.json"
@@ -95,7 +104,7 @@ class Root(BaseModel):
 def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> FastAPI:
     """The service on these settings; `image` is what its schema must be, as read from the migrations' files."""
     resources = _resources(settings, image or read_image().schema)
-    app = FastAPI(
+    app = InventoryApp(
         title="Inventory",
         version=settings.version,
         docs_url=None,
