@@ -80,6 +80,7 @@ class _Comparison:
                     yield from self._given(f"{name} {status}", content.get("schema", {}), shown, ())
 
     def _parameters(self, name: str, old: Schema, new: Schema) -> Iterator[str]:
+        """None of them can be sent as null, whatever the contract said of it."""
         before = {(each["in"], each["name"].lower()): each for each in old.get("parameters", ())}
         after = {(each["in"], each["name"].lower()): each for each in new.get("parameters", ())}
         for place, parameter in before.items():
@@ -87,7 +88,7 @@ class _Comparison:
                 yield f"{name} has no {' parameter '.join(place)} any more"
             else:
                 where = f"{name} {place[1]}"
-                yield from self._taken(where, parameter.get("schema", {}), after[place].get("schema", {}), ())
+                yield from self._taken(where, _sent(parameter), _sent(after[place]), ())
         for place, parameter in after.items():
             if parameter.get("required") and not before.get(place, {}).get("required"):
                 yield f"{name} needs the {' parameter '.join(place)}"
@@ -152,6 +153,12 @@ def resolved(document: Schema, schema: Schema) -> Schema:
             found = found[part]
         schema = found
     return schema
+
+
+def _sent(parameter: Schema) -> Schema:
+    schema: Schema = parameter.get("schema", {})
+    alternatives = _alternatives(schema)
+    return alternatives[0] if len(alternatives) == 1 else schema
 
 
 def _alternatives(schema: Schema) -> list[Schema]:

@@ -40,7 +40,7 @@ from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
 from inventory_api.migrations.revisions import read_image
 from inventory_api.migrations.rule import ImageSchema
 from inventory_api.passwords import Passwords
-from inventory_api.problems import ProblemDocument, handle_problems
+from inventory_api.problems import MEDIA_TYPE, ProblemDocument, handle_problems
 from inventory_api.readiness import Readiness
 from inventory_api.reports.endpoints import router as reports
 from inventory_api.reservations import service as reservations_service
@@ -217,7 +217,8 @@ def _add_operations(app: FastAPI, domain: APIRouter) -> None:
     """Adds the domain's operations one by one. An included router would be asked twice for each request, and all of
     them for changes since, which takes longer than to read an item.
     """
-    problem = {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": "A problem"}
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
+    problem = {"model": ProblemDocument, "content": content, "description": "A problem"}
     for route in domain.routes:
         assert isinstance(route, APIRoute)  # noqa: S101 - a domain's router has nothing else
         app.add_api_route(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 MAX_ID = 2**63 - 1
 MAX_QUANTITY = 1_000_000
@@ -32,6 +32,13 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def _written_out(value: Any) -> Any:
+    """A number would be taken for the seconds, or the milliseconds, since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and ":" in value):
+        return value
+    raise ValueError("must be a date and a time with an offset, as 2030-01-01T12:00:00Z")
+
+
 def _within_the_calendar(value: datetime) -> datetime:
     """An offset may carry a time out of the years that Python and PostgreSQL share."""
     if not 1970 <= value.year <= 9000:
@@ -45,7 +52,13 @@ Sku = Annotated[Text, Field(min_length=1, max_length=64)]
 Serial = Annotated[Text, Field(min_length=1, max_length=100)]
 Barcode = Annotated[Text, Field(min_length=1, max_length=100)]
 Note = Annotated[Text, Field(max_length=500)]
-Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(str.lower)]
+# What a pattern says is seen in the contract only where it comes before the other rules.
+Email = Annotated[
+    str,
+    Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
+    AfterValidator(_without_nul),
+    AfterValidator(str.lower),
+]
 PASSWORD_LENGTH = Field(min_length=8, max_length=128)
 NewPassword = Annotated[Text, PASSWORD_LENGTH]
 GivenPassword = Annotated[Text, Field(max_length=128)]
@@ -55,5 +68,5 @@ PathId = QueryId
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
 Difference = Annotated[int, Field(strict=True, ge=-MAX_QUANTITY, le=MAX_QUANTITY)]
 Stock = Annotated[int, Field(strict=True, ge=0, le=MAX_QUANTITY)]
-Moment = Annotated[AwareDatetime, AfterValidator(_within_the_calendar)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_within_the_calendar)]
 Shown = Annotated[datetime, PlainSerializer(_utc)]

@@ -154,9 +154,20 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     phrase = HTTPStatus(error.status_code).phrase
     request.state.problem = kind = phrase.lower().replace(" ", "-")
-    return problem_response(
-        request_id(request), error.status_code, kind, f"{str(error.detail).rstrip('.')}.", error.headers
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request, headers)
+    return problem_response(request_id(request), error.status_code, kind, f"{str(error.detail).rstrip('.')}.", headers)
+
+
+def _allowed(request: Request, headers: Mapping[str, str]) -> str:
+    """The methods of all that has this path; the framework knows of one operation at a time."""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = set(headers.get("Allow", "").split(", "))
+    for route in request.app.routes:
+        if getattr(route, "path", "") == path:
+            methods |= route.methods
+    return ", ".join(sorted(methods))
 
 
 async def _on_database(request: Request, error: Exception) -> JSONResponse:

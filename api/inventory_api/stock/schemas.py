@@ -34,7 +34,7 @@ class Move(Input):
 class Adjustment(Input):
     item_id: Id
     location_id: Id
-    difference: Annotated[Difference, AfterValidator(_not_zero)]
+    difference: Annotated[Difference, AfterValidator(_not_zero), Field(json_schema_extra={"not": {"const": 0}})]
     reason: Reason
 
 

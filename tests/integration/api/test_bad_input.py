@@ -67,6 +67,9 @@ async def admin(postgres: Postgres) -> AsyncIterator[Api]:
         ("loans", {**LOAN, "due_at": "9999-12-31T23:59:59-12:00"}),
         ("loans", {**LOAN, "due_at": "2030-01-01T00:00:00"}),
         ("loans", {**LOAN, "due_at": 10**20}),
+        ("loans", {**LOAN, "due_at": 1_900_000_000}),
+        ("loans", {**LOAN, "due_at": "1900000000"}),
+        ("loans", {**LOAN, "due_at": 1.9e9}),
         ("loans", {**LOAN, "quantity": 0}),
         ("users", {"email": "no address", "name": "a", "password": "long enough"}),
         ("users", {"email": "a@b.example", "name": "a", "password": "short"}),
@@ -152,6 +155,8 @@ async def test_a_new_password_has_bounds(admin: Api, new: str | None) -> None:
         ("tokens", ["user_id=0", "everybodys=perhaps", "limit=0", "scope=read"]),
         ("auth/sessions", ["limit=201", "cursor=x", "user_id=1"]),
         ("audit", ["limit=201", "cursor=x", "subject_id=0", "subject=", "action=%00", "since=yesterday", "user=1"]),
+        ("audit", ["since=0.5", "since=1700000000", "until=-1"]),
+        ("maintenance/due", ["until=0.5", "until=2030-01-01"]),
         ("security-events", ["limit=201", "cursor=x", "kind=other", "user_id=x", "until=%00"]),
     ],
 )
@@ -185,6 +190,22 @@ async def test_a_body_may_only_be_so_large_however_it_is_sent(admin: Api) -> Non
         answer = await admin.http.post("/api/v1/items", content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_method_that_a_path_does_not_have_is_refused_with_all_that_it_has(admin: Api) -> None:
+    allowed = {
+        path: await admin.http.request("TRACE", f"/api/v1/{path}")
+        for path in ("items", "items/1", "users/me", "users/1", "auth/token")
+    }
+
+    assert {answer.status_code for answer in allowed.values()} == {405}
+    assert {path: answer.headers["Allow"] for path, answer in allowed.items()} == {
+        "items": "GET, POST",
+        "items/1": "DELETE, GET, PATCH",
+        "users/me": "GET",
+        "users/1": "GET, PATCH",
+        "auth/token": "POST",
+    }
 
 
 async def test_the_error_names_each_field_and_the_request(admin: Api) -> None:

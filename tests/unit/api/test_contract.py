@@ -9,7 +9,10 @@ from tests.contract import PUBLISHED, breaking_changes
 
 OPERATION: dict[str, Any] = {
     "operationId": "lend",
-    "parameters": [{"in": "query", "name": "limit", "schema": {"type": "integer", "maximum": 200}}],
+    "parameters": [
+        {"in": "query", "name": "limit", "schema": {"type": "integer", "maximum": 200}},
+        {"in": "header", "name": "Key", "schema": {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}]}},
+    ],
     "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Wanted"}}}},
     "responses": {"201": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Shown"}}}}},
 }
@@ -66,6 +69,7 @@ WANTED, SHOWN = "components schemas Wanted", "components schemas Shown"
         (f"{OF} parameters", [], "POST /loans has no query parameter limit any more"),
         (f"{OF} parameters 0 required", True, "POST /loans needs the query parameter limit"),
         (f"{OF} parameters 0 schema maximum", 100, "POST /loans limit has a tighter maximum"),
+        (f"{OF} parameters 1 schema anyOf 0 maxLength", 5, "POST /loans key has a tighter maxLength"),
         (f"{OF} requestBody required", True, "POST /loans needs a body"),
         (f"{OF} responses 201", None, "POST /loans answers no 201 any more"),
         (f"{WANTED} required", ["item", "kind"], "POST /loans body.kind is needed"),
@@ -89,6 +93,7 @@ def test_what_callers_rely_on_is_seen_to_be_broken(path: str, value: Any, told: 
     [
         ("paths /items", {"get": OPERATION}),
         (f"{OF} parameters 0 schema maximum", 500),
+        (f"{OF} parameters 1 schema", {"type": "string", "maxLength": 9}),
         (f"{WANTED} properties more", {"type": "string"}),
         (f"{WANTED} properties kind enum", ["a", "b", "c"]),
         (f"{WANTED} required", []),
