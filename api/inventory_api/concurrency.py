@@ -26,21 +26,22 @@ from http import HTTPStatus
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Header, Response
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
+from inventory_api.fields import OrLeftOut
 from inventory_api.problems import Problem
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
 _ANY = "*"
-_Tags = Annotated[str, Field(max_length=200, pattern=rf"^(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)$")]
 
 
 async def _if_match(
     given: Annotated[
-        _Tags | SkipJsonSchema[None],
+        str | None,
+        OrLeftOut(),
         Header(
             alias="If-Match",
+            max_length=200,
+            pattern=rf"^(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)$",
             description="The ETag of what was read. Without it the answer is 428; 412 if it has changed meanwhile",
         ),
     ] = None,

@@ -3,7 +3,17 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+)
+from pydantic_core import CoreSchema
 
 MAX_ID = 2**63 - 1
 MAX_QUANTITY = 1_000_000
@@ -20,6 +30,20 @@ def unchanged() -> Any:
 
 class Output(BaseModel):
     model_config = ConfigDict(from_attributes=True)
+
+
+class OrLeftOut:
+    """Of a header, which can be left out, but not be null: what the contract says of it."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        given, _ = schema.pop("anyOf")
+        return {**given, **schema}
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number, and 3.0 is as much an integer as 3 is (JSON Schema, 6.1.1)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _without_nul(value: str) -> str:
@@ -62,11 +86,13 @@ Email = Annotated[
 PASSWORD_LENGTH = Field(min_length=8, max_length=128)
 NewPassword = Annotated[Text, PASSWORD_LENGTH]
 GivenPassword = Annotated[Text, Field(max_length=128)]
-Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+# Of a body: neither a text nor true counts as one.
+WHOLE = BeforeValidator(_whole)
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID), WHOLE]
 QueryId = Annotated[int, Field(ge=1, le=MAX_ID)]
 PathId = QueryId
-Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
-Difference = Annotated[int, Field(strict=True, ge=-MAX_QUANTITY, le=MAX_QUANTITY)]
-Stock = Annotated[int, Field(strict=True, ge=0, le=MAX_QUANTITY)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY), WHOLE]
+Difference = Annotated[int, Field(strict=True, ge=-MAX_QUANTITY, le=MAX_QUANTITY), WHOLE]
+Stock = Annotated[int, Field(strict=True, ge=0, le=MAX_QUANTITY), WHOLE]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_within_the_calendar)]
 Shown = Annotated[datetime, PlainSerializer(_utc)]

@@ -4,26 +4,27 @@ from typing import Annotated
 
 from fastapi import Header
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.concurrency import etag
-from inventory_api.fields import Output
+from inventory_api.fields import OrLeftOut, Output
 from inventory_api.idempotency.service import Answer, answer_with
 
 
 def _header(description: str) -> object:
-    return Header(alias="Idempotency-Key", description=description)
+    return Header(
+        alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description=description
+    )
 
 
-_Key = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 IdempotencyKey = Annotated[
-    _Key,
+    str,
     _header("Chosen by the caller for one request; sent again with it, the request is not carried out twice"),
 ]
 OptionalIdempotencyKey = Annotated[
-    _Key | SkipJsonSchema[None],
+    str | None,
+    OrLeftOut(),
     _header("May be left out where the request, sent again, does nothing twice by itself"),
 ]
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, TypeAdapter, model_validator
 
 from inventory_api.fields import (
+    WHOLE,
     Barcode,
     Id,
     Input,
@@ -38,7 +39,11 @@ def _short_in_all(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _address(link: str) -> str:
-    if not urlsplit(link).hostname:
+    try:
+        host = urlsplit(link).hostname
+    except ValueError:
+        host = None
+    if not host:
         raise ValueError("must be an http or https address")
     return link
 
@@ -57,7 +62,7 @@ Attributes = Annotated[
 Link = Annotated[str, Field(max_length=400, pattern=r"^(?i:https?)://[!-~]+$"), AfterValidator(_address)]
 Links = Annotated[list[Link], Field(max_length=MAX_PHOTOS)]
 Description = Annotated[Text, Field(max_length=2000)]
-Cents = Annotated[int, Field(strict=True, ge=0, le=MAX_CENTS)]
+Cents = Annotated[int, Field(strict=True, ge=0, le=MAX_CENTS), WHOLE]
 
 
 class ItemCreate(Input):

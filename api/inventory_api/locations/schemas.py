@@ -2,11 +2,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from inventory_api.fields import MAX_ID, Barcode, Id, Input, Name, Output, Shown, unchanged
+from inventory_api.fields import MAX_ID, WHOLE, Barcode, Id, Input, Name, Output, Shown, unchanged
 from inventory_api.pages import PageQuery
 
 ParentId = Annotated[int, Field(ge=0, le=MAX_ID)]
-Days = Annotated[int, Field(strict=True, ge=1, le=3650)]
+Days = Annotated[int, Field(strict=True, ge=1, le=3650), WHOLE]
 
 
 class LocationCreate(Input):

@@ -2,13 +2,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inventory_api.fields import Input, Moment, Output, Shown, Text
+from inventory_api.fields import WHOLE, Input, Moment, Output, Shown, Text
 from inventory_api.maintenance.models import MaintenanceKind
 from inventory_api.pages import PageQuery
 from inventory_api.places import PlaceQuery
 from inventory_api.units.models import UnitState
 
-Cost = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+Cost = Annotated[int, Field(strict=True, ge=0, le=10**12), WHOLE]
 
 
 class MaintenanceCreate(Input):

@@ -33,6 +33,8 @@ async def admin(postgres: Postgres) -> AsyncIterator[Api]:
         ("items", {**ITEM, "quantity": 10**30}),
         ("items", {**ITEM, "quantity": "1"}),
         ("items", {**ITEM, "quantity": True}),
+        ("items", {**ITEM, "quantity": 1.5}),
+        ("items", {**ITEM, "quantity": 1e300}),
         ("items", {**ITEM, "category_id": 0}),
         ("items", {**ITEM, "category_id": 2**63}),
         ("items", {**ITEM, "tracking": "units"}),
@@ -225,6 +227,16 @@ async def test_of_countless_errors_a_few_are_listed_and_all_are_counted(admin: A
     assert len(answer.json()["errors"]) == 20
     assert "1000 errors" in answer.json()["detail"]
     assert len(answer.content) < 3000
+
+
+async def test_a_number_without_a_fraction_is_an_integer_however_it_is_written(admin: Api) -> None:
+    content = b'{"name": "Drill", "sku": "whole", "quantity": 3.0, "minimum_stock": 1e1, "unit_value_cents": 5.50e2}'
+
+    item = created(
+        await admin.http.post("/api/v1/items", content=content, headers={"Content-Type": "application/json"})
+    )
+
+    assert (item["quantity"], item["minimum_stock"], item["unit_value_cents"]) == (3, 10, 550)
 
 
 async def test_the_largest_input_that_is_allowed_fits_into_a_body(admin: Api) -> None:
