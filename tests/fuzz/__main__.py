@@ -1,39 +1,33 @@
-"""`make fuzz`: asks a real service what nobody thought of, operation by operation, from its own contract."""
+"""`make fuzz`: asks a real service what nobody thought of, one operation or a chain of them, from its own contract."""
 
 import argparse
-import subprocess
 import sys
-from pathlib import Path
 
-import httpx
-
-from tests.integration.api.services import EMAIL, PASSWORD, served
-from tests.integration.stores import SERVICE, running_postgres
-
-CONTRACT = Path(__file__).parents[2] / "docs" / "openapi.json"
-# What an answer may be: one that the contract has, in its shape, and never a 5xx. That each invalid request is refused
-# is asked too; which of several refusals it gets is the service's to choose.
-_CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-# These end the session that everything else is asked with.
-_LEFT_OUT = ("sign_out", "sign_out_everywhere", "change_my_password", "end_session")
+from tests.fuzz.run import PHASES, fuzz
+from tests.integration.stores import running_postgres
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=100, help="of each operation")
+    parser.add_argument("--cases", type=int, default=45, help="of each operation")
+    parser.add_argument("--chains", type=int, default=200, help="of several operations along links")
+    parser.add_argument("--at-least", type=int, default=10_000, help="in all; fewer are a failure")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--phases", default=",".join(PHASES))
     options, more = parser.parse_known_args()
     with running_postgres() as postgres:
-        database = postgres.migrated_database()
-        with served(postgres.url(database, SERVICE), INVENTORY_RATE_LIMITS="off") as service:
-            answer = httpx.post(f"{service.url}/api/v1/auth/token", json={"email": EMAIL, "password": PASSWORD})
-            token = answer.json()["access_token"]
-            command = [str(Path(sys.executable).with_name("schemathesis")), "run", str(CONTRACT)]
-            command += ["--url", service.url, "--header", f"Authorization: Bearer {token}"]
-            command += ["--checks", _CHECKS, "--max-examples", str(options.cases), "--seed", str(options.seed)]
-            for operation in _LEFT_OUT:
-                command += ["--exclude-operation-id", operation]
-            return subprocess.run([*command, *more], check=False).returncode
+        outcome = fuzz(postgres, options.cases, options.chains, options.seed, options.phases.split(","), more)
+    print(
+        f"{outcome.cases} cases of {outcome.operations} operations, {outcome.answered} requests in all, "
+        f"in {outcome.seconds:.0f} s, seed {options.seed}:",
+        *(outcome.findings or ["nothing was found."]),
+        sep="\n  ",
+    )
+    if outcome.never_accepted:
+        print("Nothing was accepted by:", *outcome.never_accepted, sep="\n  ")
+    if outcome.cases < options.at_least:
+        print(f"These are fewer than {options.at_least}.")
+    return int(bool(outcome.findings) or outcome.cases < options.at_least)
 
 
 if __name__ == "__main__":

@@ -219,6 +219,12 @@ async def test_the_error_names_each_field_and_the_request(admin: Api) -> None:
     assert body["request_id"] == answer.headers["X-Request-ID"] == "mine-1"
 
 
+async def test_an_address_that_nothing_can_parse_is_refused_in_words_of_ours(admin: Api) -> None:
+    answer = await admin.post("/api/v1/items", {**ITEM, "photo_links": ["https://[/a.jpg"]})
+
+    assert answer.json()["errors"] == [{"field": "photo_links.0", "message": "must be an http or https address"}]
+
+
 async def test_of_countless_errors_a_few_are_listed_and_all_are_counted(admin: Api) -> None:
     unknown = {f"f{number}": 0 for number in range(1000)}
 

@@ -1,0 +1,191 @@
+"""One run of schemathesis against a real service with things and people in it, and what came of it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.api.services import PASSWORD, SECRET_KEY, served
+from tests.integration.stores import SERVICE, Postgres
+
+CONTRACT = Path(__file__).parents[2] / "docs" / "openapi.json"
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
+_HOOKS = Path(__file__).with_name("hooks.py")
+# No example has their addresses, so that nobody else tries to sign in as them until they may no more.
+_ASKER, _PERSON = "asker@example.com", "person@example.com"
+# Who asks stays an admin with the same password, whatever they ask for of themselves.
+_KEEP_THE_ADMIN = f"""
+CREATE FUNCTION keep_the_admin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  NEW.email := OLD.email; NEW.role := OLD.role; NEW.active := OLD.active; NEW.password_hash := OLD.password_hash;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER keep_the_admin BEFORE UPDATE ON users FOR EACH ROW WHEN (OLD.email = '{_ASKER}')
+EXECUTE FUNCTION keep_the_admin();
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    cases: int
+    operations: int
+    seconds: float
+    findings: list[str]
+    answered: int
+    """Requests, as the service counted them: cases, and what the checks asked besides."""
+    never_accepted: list[str]
+    """Operations that refused every request, as the service counted them."""
+
+
+def fuzz(
+    postgres: Postgres, cases: int, chains: int, seed: int, phases: Sequence[str] = PHASES, more: Sequence[str] = ()
+) -> Outcome:
+    """`cases` are of each operation, `chains` are of several along links; the findings are printed as they come."""
+    database = postgres.migrated_database()
+    url = postgres.url(database, SERVICE)
+    with served(
+        url, INVENTORY_RATE_LIMITS="off", INVENTORY_ENVIRONMENT="testing", INVENTORY_ADMIN_EMAIL=_ASKER
+    ) as service:
+        postgres.execute(_KEEP_THE_ADMIN, database=database)
+        _fill(url, service.url)
+        with tempfile.TemporaryDirectory(prefix="inventory-fuzz-") as folder:
+            config, report = Path(folder, "schemathesis.toml"), Path(folder, "report.json")
+            config.write_text(_config(cases, chains))
+            command: list[str | Path] = [Path(sys.executable).with_name("schemathesis"), "--config-file", config]
+            command += ["run", CONTRACT, "--url", service.url, "--phases", ",".join(phases)]
+            command += ["--seed", str(seed), "--continue-on-failure"]
+            command += ["--report", "json", "--report-json-path", report, *more]
+            subprocess.run(command, cwd=folder, check=False)
+            return _outcome(json.loads(report.read_text()), _answers(service.url))
+
+
+def _fill(database_url: str, url: str) -> None:
+    environment = {
+        **os.environ,
+        "INVENTORY_ENVIRONMENT": "testing",
+        "INVENTORY_DATABASE_URL": database_url,
+        "INVENTORY_SECRET_KEY": SECRET_KEY,
+    }
+    command = [sys.executable, "-m", "inventory_api", "fill", "--items", "40", "--units", "40", "--people", "4"]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    with httpx.Client(base_url=f"{url}/api/v1", timeout=30) as http:
+        token = http.post("/auth/token", json={"email": _ASKER, "password": PASSWORD}).json()["access_token"]
+        person = {"email": _PERSON, "name": "Person", "password": PASSWORD, "role": "staff"}
+        http.post("/users", json=person, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+
+
+def _answers(url: str) -> dict[str, Counter[str]]:
+    """How many answers of each status the service has given, by operation."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text):
+        for sample in family.samples:
+            if sample.name == "http_requests_total":
+                operation = f"{sample.labels['method']} {sample.labels['route']}"
+                found[operation][sample.labels["status"]] += int(sample.value)
+    return found
+
+
+def _outcome(report: dict[str, Any], answers: dict[str, Counter[str]]) -> Outcome:
+    contract = json.loads(CONTRACT.read_text())
+    operations = [f"{method.upper()} {path}" for path, methods in contract["paths"].items() for method in methods]
+    findings = [f"{each['code']} {each['title']}: {', '.join(each['operations'])}" for each in report["failures"]]
+    if report["auth"]["reauth_broke"]:
+        findings.append("Whoever asks could not sign in again.")
+    return Outcome(
+        report["test_cases"]["generated"],
+        report["operations"]["tested"],
+        report["running_time"],
+        [*findings, *(each["title"] for each in report["errors"])],
+        sum(sum(statuses.values()) for statuses in answers.values()),
+        [each for each in operations if not any(status.startswith("2") for status in answers[each])],
+    )
+
+
+def _config(cases: int, chains: int) -> str:
+    """What schemathesis can't know of the service from its contract."""
+    now = datetime.now(UTC)
+    return _CONFIG.format(
+        hooks=_HOOKS,
+        cases=cases,
+        chains=chains,
+        email=_ASKER,
+        password=PASSWORD,
+        person=_PERSON,
+        soon=[(now + timedelta(days=days)).strftime("%FT12:00:00Z") for days in (1, 2)],
+        later=[(now + timedelta(days=days)).strftime("%FT12:00:00Z") for days in (3, 5)],
+    )
+
+
+_CONFIG = """
+hooks = "{hooks}"
+generation.max-examples = {cases}
+phases.stateful.generation.max-examples = {chains}
+generation.with-security-parameters = false
+phases.stateful.max-steps = 12
+
+# Whoever has signed out signs in again.
+[auth.dynamic.openapi.HTTPBearer]
+path = "/api/v1/auth/token"
+payload = {{ email = "{email}", password = "{password}" }}
+extract_selector = "/access_token"
+
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "412", "428", "429"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "428", "429"]
+
+# What it would learn of refusals is no contract.
+[phases.fuzzing.error-feedback]
+enabled = false
+
+[dictionaries]
+few = {{ values = [1, 2, 3, 4, 5, 6] }}
+soon = {{ values = {soon} }}
+later = {{ values = {later} }}
+person = {{ values = ["{person}"] }}
+password = {{ values = ["{password}"] }}
+version = {{ values = ["*", '"1"'] }}
+
+# What is lent or reserved is so for a time to come.
+[parameters]
+"path.item_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.unit_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.loan_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.reservation_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.stocktake_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.scan_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.category_id" = {{ dictionary = "few", probability = 0.5 }}
+"path.location_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.item_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.unit_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.location_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.from_location_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.to_location_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.user_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.category_id" = {{ dictionary = "few", probability = 0.5 }}
+"body.parts[*].item_id" = {{ dictionary = "few", probability = 0.7 }}
+"body.quantity" = {{ dictionary = "few", probability = 0.7 }}
+"body.due_at" = {{ dictionary = "later", probability = 0.8 }}
+"body.starts_at" = {{ dictionary = "soon", probability = 0.4 }}
+"body.ends_at" = {{ dictionary = "later", probability = 0.4 }}
+"body.expires_at" = {{ dictionary = "later", probability = 0.5 }}
+"header.If-Match" = {{ dictionary = "version", probability = 0.8 }}
+"body.current_password" = {{ dictionary = "password", probability = 0.5 }}
+
+[[operations]]
+include-operation-id = "sign_in"
+
+[operations.parameters]
+"body.email" = {{ dictionary = "person", probability = 0.5 }}
+"body.password" = {{ dictionary = "password", probability = 0.5 }}
+"""
