@@ -50,7 +50,15 @@ def fuzz(
     postgres: Postgres, cases: int, chains: int, seed: int, phases: Sequence[str] = PHASES, more: Sequence[str] = ()
 ) -> Outcome:
     """`cases` are of each operation, `chains` are of several along links; the findings are printed as they come."""
+    options = ["--seed", str(seed), "--phases", ",".join(phases), *more]
     database = postgres.migrated_database()
+    try:
+        return _fuzz(postgres, database, _config(cases, chains), options)
+    finally:
+        postgres.drop(database)
+
+
+def _fuzz(postgres: Postgres, database: str, config: str, options: Sequence[str]) -> Outcome:
     url = postgres.url(database, SERVICE)
     with served(
         url, INVENTORY_RATE_LIMITS="off", INVENTORY_ENVIRONMENT="testing", INVENTORY_ADMIN_EMAIL=_ASKER
@@ -58,12 +66,11 @@ def fuzz(
         postgres.execute(_KEEP_THE_ADMIN, database=database)
         _fill(url, service.url)
         with tempfile.TemporaryDirectory(prefix="inventory-fuzz-") as folder:
-            config, report = Path(folder, "schemathesis.toml"), Path(folder, "report.json")
-            config.write_text(_config(cases, chains))
-            command: list[str | Path] = [Path(sys.executable).with_name("schemathesis"), "--config-file", config]
-            command += ["run", CONTRACT, "--url", service.url, "--phases", ",".join(phases)]
-            command += ["--seed", str(seed), "--continue-on-failure"]
-            command += ["--report", "json", "--report-json-path", report, *more]
+            settings, report = Path(folder, "schemathesis.toml"), Path(folder, "report.json")
+            settings.write_text(config)
+            command: list[str | Path] = [Path(sys.executable).with_name("schemathesis"), "--config-file", settings]
+            command += ["run", CONTRACT, "--url", service.url, "--checks", "all", "--continue-on-failure"]
+            command += ["--report", "json", "--report-json-path", report, *options]
             subprocess.run(command, cwd=folder, check=False)
             return _outcome(json.loads(report.read_text()), _answers(service.url))
 
