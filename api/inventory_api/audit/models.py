@@ -12,7 +12,7 @@ class AuditEvent(Base):
     """Who changed what, from what to what; the database refuses to change or remove it.
 
     `before` and `after` have the fields that changed; one of them is empty for what is new or gone. Nobody is the actor
-    of what a command did.
+    of what a command did, or the service by itself, as when a reservation expires.
     """
 
     __tablename__ = "audit_events"

@@ -20,7 +20,7 @@ class AuditQuery(PageQuery):
 class AuditEventShown(Output):
     id: int
     at: Shown
-    actor_id: int | None = Field(description="null: a command did it")
+    actor_id: int | None = Field(description="null: nobody, but a command or the service by itself")
     request_id: str
     action: str
     subject: str

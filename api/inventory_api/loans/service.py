@@ -201,7 +201,7 @@ async def _lend_reserved(
     item = await items_service.locked(session, taken.item_id)
     terms = _Terms(taken.user_id, caller.id, wanted.due_at, wanted.note)
     loan = await _lend(session, item, taken.quantity, terms, taken.location_id, taken.unit_ids or None)
-    await reservations.fulfil(session, taken, loan.id)
+    await reservations.fulfil(session, caller, taken, loan.id)
     return loan
 
 

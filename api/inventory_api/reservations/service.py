@@ -6,6 +6,7 @@ from http import HTTPStatus
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.audit import service as audit
 from inventory_api.database import Database, is_passing
 from inventory_api.items import repository as items
 from inventory_api.items import service as items_service
@@ -28,6 +29,7 @@ from inventory_api.users.permissions import Permission, Principal, demand, may
 
 log = structlog.get_logger()
 
+_KIND = "reservation"
 _USUAL_VIEW = timedelta(days=30)
 _LONGEST_VIEW = timedelta(days=366)
 _MOST_STEPS = 500
@@ -47,7 +49,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a reservation hands over to the loan that it becomes."""
+    """What a reservation hands over to the loan that it becomes, and the status that it had until then."""
 
     reservation_id: int
     item_id: int
@@ -56,6 +58,7 @@ class Taken:
     location_id: int | None
     unit_ids: Sequence[int]
     ends_at: datetime
+    status: str
 
 
 async def reserve(session: AsyncSession, caller: Principal, wanted: Reserve, policy: Policy) -> Reservation:
@@ -86,6 +89,8 @@ async def reserve(session: AsyncSession, caller: Principal, wanted: Reserve, pol
     else:
         _demand_time(wanted.starts_at, wanted.ends_at, policy)
         reservation = await _book(session, item, wanted.starts_at, wanted.ends_at, policy.lead, values)
+    made = wanted.model_dump() | {"item_id": item.id, "user_id": user_id, "status": reservation.status}
+    await audit.record(session, caller, "create", _KIND, reservation.id, None, made)
     await pass_on(session, item.id)
     return await _fresh(session, reservation.id)
 
@@ -99,6 +104,7 @@ async def cancel(session: AsyncSession, caller: Principal, reservation_id: int) 
     if reservation.status not in ACTIVE:
         raise _over(reservation)
     await _end(session, reservation, Status.CANCELLED, caller.id)
+    await _record(session, caller, "cancel", reservation, status=Status.CANCELLED)
     await pass_on(session, reservation.item_id)
     return await _fresh(session, reservation.id)
 
@@ -133,12 +139,15 @@ async def take(session: AsyncSession, caller: Principal, reservation_id: int) ->
         reservation.location_id,
         unit_ids,
         ends_at,
+        reservation.status,
     )
 
 
-async def fulfil(session: AsyncSession, taken: Taken, loan_id: int) -> None:
+async def fulfil(session: AsyncSession, caller: Principal, taken: Taken, loan_id: int) -> None:
     """Notes which loan it became."""
     await repository.change(session, taken.reservation_id, loan_id=loan_id)
+    before, after = {"status": taken.status}, {"status": Status.FULFILLED, "loan_id": loan_id}
+    await audit.record(session, caller, "lend", _KIND, taken.reservation_id, before, after)
 
 
 async def units_to_lend(
@@ -163,6 +172,7 @@ async def pass_on(session: AsyncSession, item_id: int) -> None:
     over = await repository.over(session, item_id)
     for reservation in over:
         await _end(session, reservation, Status.EXPIRED, None)
+        await _record(session, None, "expire", reservation, status=Status.EXPIRED)
     if len(over) == repository.BATCH:
         return  # What the others hold isn't free yet; the next look ends them.
     now = await repository.now(session)
@@ -325,16 +335,24 @@ async def _set_aside(
         here = _by_location(await repository.units_here(session, reservation, now, ends_at))
         unit_ids = here[location_id]
         await repository.book_units(session, reservation.id, unit_ids, now, ends_at)
-    await repository.change(
-        session,
-        reservation.id,
-        status=Status.READY,
-        location_id=location_id,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        expires_at=min(expires_at, ends_at),
-    )
+    values = {
+        "status": Status.READY,
+        "location_id": location_id,
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+        "expires_at": min(expires_at, ends_at),
+    }
+    await repository.change(session, reservation.id, **values)
+    await _record(session, None, "set-aside", reservation, **values)
     await ledger.enter(session, _entries(reservation, EntryKind.HOLD, location_id, unit_ids, None))
+
+
+async def _record(
+    session: AsyncSession, caller: Principal | None, action: str, reservation: Reservation, **values: object
+) -> None:
+    """Keeps for the audit what the values change of the reservation, as it was read before."""
+    before = {name: getattr(reservation, name) for name in values}
+    await audit.record(session, caller, action, _KIND, reservation.id, before, values)
 
 
 async def _end(session: AsyncSession, reservation: Reservation, status: Status, actor_id: int | None) -> None:

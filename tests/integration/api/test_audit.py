@@ -12,7 +12,7 @@ from inventory_api.users.command import create_admin
 from inventory_api.users.models import Role
 from inventory_api.users.permissions import Principal
 
-from tests.integration.api.services import Api, created, settings_for
+from tests.integration.api.services import Api, created, settings_for, tomorrow
 from tests.integration.api.test_stock import in_thread
 from tests.integration.stores import OWNER, SERVICE, Postgres
 
@@ -81,6 +81,39 @@ async def test_api_tokens_are_kept_without_the_token(admin: Api) -> None:
     assert (after["name"], after["scopes"]) == ("printer", ["read"])
     assert datetime.fromisoformat(after["expires_at"]) == datetime.fromisoformat(made["expires_at"])
     assert made["token"] not in str(found)
+
+
+async def test_of_a_reservation_all_is_kept_that_becomes_of_it_and_what_the_service_does_has_no_actor(
+    admin: Api, member: Api, postgres: Postgres, database: str
+) -> None:
+    item = (await admin.item(1))["id"]
+    me, mem = [(await api.get("/api/v1/users/me")).json()["id"] for api in (admin, member)]
+    held, waiting, given_up = [
+        created(await api.post("/api/v1/reservations", {"item_id": item}, Idempotency_Key=key))["id"]
+        for api, key in ((member, "a"), (admin, "b"), (admin, "c"))
+    ]
+    for _ in range(2):
+        await admin.post(f"/api/v1/reservations/{given_up}/cancel")
+    postgres.execute("UPDATE reservations SET expires_at = now() WHERE id = %s", held, database=database)
+    # The one whose time is over goes with whatever next frees the item.
+    spare = created(await admin.post("/api/v1/reservations", {"item_id": item}, Idempotency_Key="d"))["id"]
+    body = {"reservation_id": waiting, "due_at": tomorrow()}
+    loan = created(await admin.post("/api/v1/loans", body, Idempotency_Key="e"))["id"]
+
+    async def told(reservation: int) -> list[tuple[Any, ...]]:
+        found = await events(admin, subject="reservation", subject_id=reservation)
+        return [(event["actor_id"], event["action"], event["before"], event["after"]) for event in reversed(found)]
+
+    (who, action, before, after), set_aside, expired = await told(held)
+    assert (who, action, before, after["user_id"], after["item_id"]) == (mem, "create", None, mem, item)
+    assert set_aside[:2] == (None, "set-aside")
+    assert (set_aside[2]["status"], set_aside[3]["status"]) == ("waiting", "ready")
+    assert datetime.fromisoformat(set_aside[3]["expires_at"]) > datetime.now(UTC)
+    assert expired == (None, "expire", {"status": "ready"}, {"status": "expired"})
+    assert [event[:2] for event in await told(waiting)] == [(me, "create"), (None, "set-aside"), (me, "lend")]
+    assert (await told(waiting))[-1][2:] == ({"status": "ready"}, {"status": "fulfilled", "loan_id": loan})
+    assert (await told(given_up))[1:] == [(me, "cancel", {"status": "waiting"}, {"status": "cancelled"})]
+    assert [event[:2] for event in await told(spare)] == [(me, "create")]
 
 
 async def test_what_a_command_does_has_no_actor(postgres: Postgres, database: str) -> None:
