@@ -170,6 +170,8 @@ class ServiceSettings(_FromEnvironment):
     # Where traces and unexpected errors go; nowhere, and at no cost, unless set.
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+", max_length=2000)] | None = None
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
+    # Whose `traceparent` decides what is kept. Apart from the proxies: many pass on what anybody has written there.
+    trace_parents: Networks = ()
     sentry_dsn: SentryDsn | None = None
 
     def previous_keys(self) -> list[str]:

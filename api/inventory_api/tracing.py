@@ -6,9 +6,12 @@ of those whose trace is not kept, matches the route a second time, and sends wha
 
 import asyncio
 import logging
+import random
 import socket
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import structlog
 from opentelemetry.context import Context, attach, detach, get_current
@@ -20,7 +23,19 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_trace_id, use_span
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    format_trace_id,
+    get_current_span,
+    set_span_in_context,
+    use_span,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
@@ -45,6 +60,7 @@ class Tracing:
 
     def __init__(self, settings: ServiceSettings, engine: AsyncEngine, metrics: Metrics) -> None:
         assert settings.otlp_endpoint is not None  # noqa: S101 - or there is nothing to trace for
+        self._ratio, self._parents = settings.trace_sample_ratio, settings.trace_parents
         exporter = OTLPSpanExporter(
             settings.otlp_endpoint.removesuffix("/").removesuffix(_PATH) + _PATH, timeout=_EXPORT_SECONDS
         )
@@ -66,7 +82,7 @@ class Tracing:
         RedisInstrumentor().instrument(tracer_provider=self._provider, skip_dep_check=True)
 
     def of_requests(self, app: ASGIApp) -> "TracedRequests":
-        return TracedRequests(app, self._provider)
+        return TracedRequests(app, self._provider, self._ratio, self._parents)
 
     async def close(self) -> None:
         """Sends what is left, for three seconds at most."""
@@ -79,10 +95,14 @@ class Tracing:
 
 
 class TracedRequests:
-    """A span around each request whose trace is kept: one that the caller keeps, or one in so many of all others."""
+    """A span around each request whose trace is kept: one that its parent keeps, or one in so many of all others."""
 
-    def __init__(self, app: ASGIApp, provider: TracerProvider) -> None:
+    def __init__(self, app: ASGIApp, provider: TracerProvider, ratio: float, parents: Sequence[str]) -> None:
+        """`parents` are the networks of those who may decide; of the others, `ratio` is the share that is kept."""
         self._app = app
+        self._ratio = ratio
+        self._parents = [ip_network(network) for network in parents]
+        self._may_decide = lru_cache(4096)(self._is_parent)
         self._tracer = provider.get_tracer(__name__)
         self._propagator = TraceContextTextMapPropagator()
         with suppress_instrumentation():
@@ -114,7 +134,33 @@ class TracedRequests:
 
     def _parent(self, scope: Scope) -> Context:
         given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _PROPAGATED}
-        return self._propagator.extract(given, Context()) if given else Context()
+        if not given:
+            return Context()
+        context = self._propagator.extract(given, Context())
+        return context if self._is_decided(scope) else self._decide(context)
+
+    def _is_decided(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        return client is not None and self._may_decide(client[0])
+
+    def _is_parent(self, client: str) -> bool:
+        try:
+            address = ip_address(client)
+        except ValueError:
+            return False
+        # How a socket that listens for both families writes the address of an IPv4 client.
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._parents)
+
+    def _decide(self, context: Context) -> Context:
+        """By chance and not by the trace's id, which the caller has chosen."""
+        given = get_current_span(context).get_span_context()
+        if not given.is_valid:
+            return Context()
+        kept = TraceFlags(TraceFlags.SAMPLED if random.random() < self._ratio else TraceFlags.DEFAULT)  # noqa: S311
+        parent = SpanContext(given.trace_id, given.span_id, is_remote=True, trace_flags=kept)
+        return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
 class WatchedExporter(SpanExporter):

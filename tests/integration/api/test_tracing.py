@@ -62,7 +62,7 @@ class Caller:
 def tracing(postgres: Postgres, database: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     stack = ExitStack()
 
-    def serve(endpoint: str, **more: str) -> Caller:
+    def serve(endpoint: str, parents: str = "127.0.0.0/8", **more: str) -> Caller:
         log = tmp_path / "log"
         context = served(
             postgres.url(database, SERVICE),
@@ -71,6 +71,7 @@ def tracing(postgres: Postgres, database: str, redis_url: str, tmp_path: Path) -
             INVENTORY_RELEASE="r1",
             INVENTORY_REVISION="7",
             INVENTORY_OTLP_ENDPOINT=endpoint,
+            INVENTORY_TRACE_PARENTS=parents,
             OTEL_BSP_SCHEDULE_DELAY="50",
             **more,
         )
@@ -162,6 +163,24 @@ def test_a_ratio_of_all_requests_is_kept_but_none_whose_caller_does_not_keep_it(
     assert caller.line("/api/v1/items/1")["trace_id"] == unkept
     assert unkept not in {span.trace_id.hex() for span in collector.spans()}
     assert unkept not in figures
+
+
+@pytest.mark.parametrize("parents", ["", "10.0.0.0/8,::1"], ids=["nobody", "others"])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_stranger_decides_nothing_of_what_is_kept(
+    tracing: Callable[..., Caller], collector: Collector, is_kept: bool, parents: str
+) -> None:
+    caller = tracing(collector.url, parents, INVENTORY_TRACE_SAMPLE_RATIO=str(int(is_kept)))
+    # A sampler that goes by the id would keep the first one at any ratio, and the last one at none.
+    trace_ids = ["1" + "0" * 31, uuid.uuid4().hex, "f" * 32]
+    for trace_id in trace_ids:
+        caller.http.get("/api/v1/items/1", headers=traceparent(trace_id, kept=not is_kept))
+    caller.http.get("/api/v1/items/1", headers={"traceparent": "00-nonsense-01"})
+    caller.service.terminate()
+    assert caller.service.exit_code() == 0
+
+    found = [span.trace_id.hex() for span in collector.of_requests()]
+    assert (found[:3], len(found)) == ((trace_ids, 4) if is_kept else ([], 0))
 
 
 def test_most_requests_are_not_traced_unless_told(tracing: Callable[..., Caller], collector: Collector) -> None:
