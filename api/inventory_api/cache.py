@@ -4,6 +4,10 @@ What is kept bears the mark of its namespace's generation at the time before it 
 touches a namespace gives it another mark before its commit and after it: what was computed from the state before
 bears a mark that is gone. A mark that gets lost with a Redis that went away is replaced when it is back, and nothing
 outlives its time.
+
+Stock changes with nearly every request, and what sums it up would be computed for each. So what such a transaction
+outdates is marked a moment after its commit, once for all of that moment, and is computed anew when it has been of use
+for so long that computing takes a twentieth of the time at most.
 """
 
 import asyncio
@@ -32,11 +36,16 @@ Kept = TypeVar("Kept")
 
 _PREFIX = "inventory:cache:v1"
 _TOUCHED = "touched namespaces"
+_OUTDATED = "outdated namespaces"
 _LIFE_SECONDS = 30.0
 # From then on, one caller has it computed anew while all others still get what there is.
 _EARLY_SECONDS = 0.8 * _LIFE_SECONDS
 # So old is what those may get who come while it is computed anew.
 _KEPT_SECONDS = 2 * _LIFE_SECONDS
+# What is outdated is given all the same for so many times as long as it took to compute.
+_WORTH = 20.0
+# One mark is for all commits of that time.
+_MARK_SECONDS = 0.1
 # Longer than any statement may take.
 _LOCK_SECONDS = 15.0
 # Who has waited so long for another pod computes it too.
@@ -57,9 +66,10 @@ class Entry(Generic[Kept]):
 
 @dataclass(frozen=True)
 class _Found:
-    """The namespace's generation, and what is kept of it with its age in seconds."""
+    """The namespace's marks, and what is kept of it with its age in seconds."""
 
     generation: str
+    outdated: str
     age: float = math.inf
     value: Any = None
 
@@ -73,6 +83,11 @@ def touch(session: AsyncSession, namespace: str) -> None:
     session.info.setdefault(_TOUCHED, set()).add(namespace)
 
 
+def outdate(session: AsyncSession, namespace: str) -> None:
+    """Has what is kept of the namespace computed anew soon, if the session's work is committed; costs it nothing."""
+    session.info.setdefault(_OUTDATED, set()).add(namespace)
+
+
 class Cache:
     """Computes once at a time in a pod, and nearly always once in all pods; alone while Redis is away."""
 
@@ -84,6 +99,8 @@ class Cache:
         self._metrics = metrics
         self._flights: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._lost: set[str] = set()
+        self._outdated: set[str] = set()
+        self._marking: asyncio.Task[None] | None = None
         self._return: asyncio.Task[None] | None = None
 
     async def get(self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]]) -> Kept:
@@ -93,7 +110,7 @@ class Cache:
             if found.age >= _EARLY_SECONDS:
                 lock = await self._lock(entry)
                 if lock is not None:
-                    renewal = self._fly(entry, lock, self._renew(entry, compute, found.generation, lock))
+                    renewal = self._fly(entry, lock, self._renew(entry, compute, found, lock))
                     if found.age >= _LIFE_SECONDS:
                         self._count(entry, "miss")
                         return await _of(renewal)
@@ -108,9 +125,16 @@ class Cache:
         return value
 
     async def at_commit(self, session: AsyncSession) -> None:
-        """Gives what the session touched another generation: to be called before its commit and after it."""
+        """Gives what the session touched another generation: to be called before its commit and after it.
+
+        What it outdated is marked after it, in the background.
+        """
         if self._redis is None:
             return
+        if _OUTDATED in session.info and not session.in_transaction():
+            self._outdated |= session.info[_OUTDATED]
+            if self._marking is None:
+                self._marking = asyncio.create_task(self._mark())
         for namespace in session.info.get(_TOUCHED, ()):
             try:
                 await self._ask(partial(self._begin_generation, namespace))
@@ -118,24 +142,27 @@ class Cache:
                 self._lost.add(namespace)
 
     async def close(self) -> None:
-        tasks = [*self._flights.values(), *([self._return] if self._return else [])]
+        tasks = [*self._flights.values(), *(task for task in (self._return, self._marking) if task)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, entry: Entry[Kept]) -> "_Found":
-        names = [self._key(entry), self._generation(entry.namespace)]
-        kept, generation = await self._ask(lambda redis: redis.mget(names))
+        names = [self._key(entry), self._generation(entry.namespace), self._mark_of(entry.namespace)]
+        kept, generation, mark = await self._ask(lambda redis: redis.mget(names))
         if generation is None:
             # A mark that is lost must not come again, or what was kept under it would.
             await self._ask(lambda redis: redis.set(names[1], uuid.uuid4().hex, nx=True))
             generation = await self._ask(lambda redis: redis.get(names[1])) or b""
-        now = generation.decode()
+        now, outdated = generation.decode(), (mark or b"").decode()
         with suppress(ValueError, KeyError, TypeError):
             record = json.loads(kept or "null")
             if record and record["generation"] == now:
-                return _Found(now, time.time() - record["at"], entry.shape.validate_python(record["value"]))
-        return _Found(now)
+                age = time.time() - record["at"]
+                if record["outdated"] != outdated and age >= _WORTH * record["took"]:
+                    age = max(age, _LIFE_SECONDS)
+                return _Found(now, outdated, age, entry.shape.validate_python(record["value"]))
+        return _Found(now, outdated)
 
     async def _await(self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]]) -> Kept:
         """What another pod computes, or what is computed here once the other gives up or takes too long."""
@@ -148,15 +175,16 @@ class Cache:
                     return value
                 lock = await self._lock(entry)
                 if lock is not None:
-                    return await self._renew(entry, compute, found.generation, lock)
+                    return await self._renew(entry, compute, found, lock)
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         except _AwayError:
             pass
         return await compute()
 
     async def _renew(
-        self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]], generation: str, lock: str
+        self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]], marked: "_Found", lock: str
     ) -> Kept:
+        """What is computed, kept with the marks that were found before."""
         try:
             with suppress(_AwayError):
                 found = await self._look(entry)
@@ -165,7 +193,13 @@ class Cache:
                     fresh: Kept = found.value
                     return fresh
             at, value = time.time(), await compute()
-            record = {"generation": generation, "at": at, "value": entry.shape.dump_python(value, mode="json")}
+            record = {
+                "generation": marked.generation,
+                "outdated": marked.outdated,
+                "at": at,
+                "took": time.time() - at,
+                "value": entry.shape.dump_python(value, mode="json"),
+            }
             life = int(_KEPT_SECONDS * 1000)
             with suppress(_AwayError):
                 await self._ask(lambda redis: redis.set(self._key(entry), json.dumps(record), px=life))
@@ -194,6 +228,19 @@ class Cache:
         del self._flights[key]
         if not done.cancelled() and (error := done.exception()) is not None:
             log.info("what is cached was not computed", entry=key[0], error=type(error).__name__)
+
+    async def _mark(self) -> None:
+        try:
+            while self._outdated:
+                namespaces, self._outdated = self._outdated, set()
+                for namespace in namespaces:
+                    try:
+                        await self._ask(partial(self._outdate, namespace))
+                    except _AwayError:
+                        self._lost.add(namespace)
+                await asyncio.sleep(_MARK_SECONDS)
+        finally:
+            self._marking = None
 
     async def _ask(self, question: Callable[[Redis], Any]) -> Any:
         """Raises _AwayError at once while Redis is known to be away."""
@@ -229,12 +276,18 @@ class Cache:
     async def _begin_generation(self, namespace: str, redis: Redis) -> None:
         await redis.set(self._generation(namespace), uuid.uuid4().hex)
 
+    async def _outdate(self, namespace: str, redis: Redis) -> None:
+        await redis.set(self._mark_of(namespace), uuid.uuid4().hex)
+
     def _key(self, entry: Entry[Any]) -> str:
         # In a Redis cluster, the braces keep it on one node with its generation.
         return f"{_PREFIX}:{{{self._owner}:{entry.namespace}}}:{entry.name}"
 
     def _generation(self, namespace: str) -> str:
         return f"{_PREFIX}:{{{self._owner}:{namespace}}}:generation"
+
+    def _mark_of(self, namespace: str) -> str:
+        return f"{_PREFIX}:{{{self._owner}:{namespace}}}:outdated"
 
 
 async def _of(task: asyncio.Task[Kept]) -> Kept:

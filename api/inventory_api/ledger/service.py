@@ -5,6 +5,7 @@ from asyncpg.exceptions import CheckViolationError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from inventory_api.cache import outdate
 from inventory_api.ledger import repository
 from inventory_api.ledger.models import StockEntry
 from inventory_api.ledger.repository import Entry
@@ -19,12 +20,14 @@ async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[Sto
 
     Raises a 409 Problem where less is there than an entry takes. The transaction can then only be undone.
     """
+    outdate(session, "catalogue")
     with _refusing():
         return await repository.enter(session, entries)
 
 
 async def enter_many(session: AsyncSession, entries: Sequence[Entry]) -> None:
     """The same for a great many, none of which is wanted back."""
+    outdate(session, "catalogue")
     with _refusing():
         await repository.enter_many(session, entries)
 

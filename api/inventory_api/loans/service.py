@@ -6,6 +6,7 @@ from http import HTTPStatus
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.audit import service as audit
+from inventory_api.cache import outdate
 from inventory_api.items import repository as items
 from inventory_api.items import service as items_service
 from inventory_api.items.models import Item, Tracking
@@ -101,6 +102,7 @@ async def renew(session: AsyncSession, caller: Principal, loan_id: int, wanted: 
     with refusing_reserved():
         await repository.renew(session, loan.id, wanted.due_at)
         await repository.renew_parts(session, loan.id, wanted.due_at)
+    outdate(session, "catalogue")
     await audit.record(session, caller, "renew", "loan", loan.id, {"due_at": loan.due_at}, {"due_at": wanted.due_at})
     return await _fresh(session, loan.id)
 

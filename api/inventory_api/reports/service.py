@@ -25,7 +25,7 @@ from inventory_api.reports.schemas import (
 from inventory_api.users.permissions import Permission, Principal, demand
 
 _MOST_LISTED = 200
-# Loans and stock change with nearly every request; a pod that let these go with each would compute them for each.
+# What the namespace is of: a change of the catalogue is in them at once, any other soon.
 _STATISTICS = Entry("report:statistics", "catalogue", TypeAdapter(Statistics))
 _VALUE = Entry("report:value", "catalogue", TypeAdapter(StockValue))
 

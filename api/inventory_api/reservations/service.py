@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.audit import service as audit
+from inventory_api.cache import outdate
 from inventory_api.database import Database, is_passing
 from inventory_api.items import repository as items
 from inventory_api.items import service as items_service
@@ -89,6 +90,7 @@ async def reserve(session: AsyncSession, caller: Principal, wanted: Reserve, pol
     else:
         _demand_time(wanted.starts_at, wanted.ends_at, policy)
         reservation = await _book(session, item, wanted.starts_at, wanted.ends_at, policy.lead, values)
+    outdate(session, "catalogue")
     made = wanted.model_dump() | {"item_id": item.id, "user_id": user_id, "status": reservation.status}
     await audit.record(session, caller, "create", _KIND, reservation.id, None, made)
     await pass_on(session, item.id)
@@ -361,6 +363,7 @@ async def _end(session: AsyncSession, reservation: Reservation, status: Status, 
         entries = _entries(reservation, EntryKind.RELEASE, reservation.location_id, reservation.unit_ids, actor_id)
         await ledger.enter(session, entries)
     await repository.close(session, reservation.id, status)
+    outdate(session, "catalogue")
 
 
 def _entries(

@@ -6,6 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.audit import service as audit
+from inventory_api.cache import outdate
 from inventory_api.concurrency import demand_version
 from inventory_api.items import service as items
 from inventory_api.items.models import Item, Tracking
@@ -147,6 +148,7 @@ async def _changed(session: AsyncSession, caller: Principal, unit: Unit, **value
         (changed,) = await repository.change(session, [unit.id], values)
     except IntegrityError as error:
         raise _taken() from error
+    outdate(session, "catalogue")
     await audit.record(session, caller, "change", "unit", unit.id, before, values)
     return changed
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.api_tokens import service as api_tokens
 from inventory_api.audit import service as audit
+from inventory_api.cache import outdate
 from inventory_api.concurrency import demand_version
 from inventory_api.passwords import Passwords
 from inventory_api.problems import Problem, conflict, not_found, too_many_attempts
@@ -40,6 +41,7 @@ async def register(
     )
     if user is None:
         raise _taken()
+    outdate(session, "catalogue")
     await audit.record(session, caller, "create", "user", user.id, None, wanted.model_dump(exclude={"password"}))
     return user
 
@@ -94,6 +96,7 @@ async def change(
     if given.get("active") is False:
         await sessions.end_all_of(session, user_id, EndReason.DEACTIVATED)
         await api_tokens.revoke_all_of(session, user_id)
+    outdate(session, "catalogue")
     await audit.record(session, caller, "change", "user", user_id, before, given)
     return changed
 

@@ -3,19 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
-from inventory_api.cache import Cache, Entry, touch
+from inventory_api.cache import Cache, Entry, outdate, touch
 from inventory_api.database import Database
 from inventory_api.metrics import Metrics
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
+from sqlalchemy import text
 
 from tests.integration.api.relay import redis_relay
 from tests.integration.api.services import settings_for
-from tests.integration.conditions import soon
+from tests.integration.conditions import PATIENCE_SECONDS, soon
 from tests.integration.stores import SERVICE, Postgres, Valkey
 
 SHAPE: TypeAdapter[int | None] = TypeAdapter(int | None)
@@ -126,6 +128,130 @@ async def test_what_was_computed_from_the_state_before_a_commit_is_not_kept_as_t
     await store.close()
 
 
+async def test_what_a_commit_has_outdated_is_computed_anew_soon_and_after_a_rollback_it_is_not(
+    caches: tuple[Cache, Cache], postgres: Postgres, database: str
+) -> None:
+    count, store = Count(), Database(settings_for(postgres.url(database, SERVICE)), caches[1].at_commit)
+    await caches[0].get(ENTRY, count)
+
+    async def commit(namespace: str) -> None:
+        async with store.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            outdate(session, namespace)
+
+    async def is_anew(times: int) -> bool:
+        return await caches[0].get(ENTRY, count) == times
+
+    with suppress(ValueError):
+        async with store.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            outdate(session, "things")
+            raise ValueError
+    await commit("others")
+    other = Entry("count", "others", SHAPE)
+    await caches[0].get(other, Count())
+    assert await is_anew(1)
+    await commit("things")
+    await soon(partial(is_anew, 2))
+    await commit("things")
+    await soon(partial(is_anew, 3))
+    assert await is_anew(3)
+    await store.close()
+
+
+async def test_what_is_outdated_is_given_until_it_was_worth_computing(
+    caches: tuple[Cache, Cache],
+    postgres: Postgres,
+    database: str,
+    own_valkey: Valkey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inventory_api.cache._WORTH", 1_000_000)
+    count, store = Count(), Database(settings_for(postgres.url(database, SERVICE)), caches[1].at_commit)
+    await caches[0].get(ENTRY, count)
+    async with store.transaction() as session:
+        outdate(session, "things")
+    async with Redis.from_url(own_valkey.url) as redis:
+
+        async def is_marked() -> bool:
+            return [key async for key in redis.scan_iter("*:outdated")] != []
+
+        await soon(is_marked)
+
+    assert await caches[0].get(ENTRY, count) == 1
+    monkeypatch.setattr("inventory_api.cache._WORTH", 0)
+    assert await caches[0].get(ENTRY, count) == 2
+    await store.close()
+
+
+async def test_a_commit_waits_for_no_mark_and_one_mark_is_for_many_commits(
+    caches: tuple[Cache, Cache], postgres: Postgres, database: str, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow this machine is, all of them are within the time of one mark.
+    monkeypatch.setattr("inventory_api.cache._MARK_SECONDS", 3600)
+    async with redis_relay(own_valkey.url) as between, Redis.from_url(own_valkey.url) as redis:
+        client = Redis.from_url(f"redis://127.0.0.1:{between.port}", socket_timeout=3600)
+        pod = Cache(client, Metrics("1", "r1", "7"), "postgresql://one")
+        store = Database(settings_for(postgres.url(database, SERVICE)), pod.at_commit)
+        between.answers.clear()
+        for _ in range(50):
+            async with store.transaction() as session:
+                outdate(session, "things")
+
+        between.answers.set()
+
+        async def is_marked() -> bool:
+            return [key async for key in redis.scan_iter("*:outdated")] != []
+
+        await soon(is_marked)
+        assert (await redis.info("commandstats"))["cmdstat_set"]["calls"] == 1
+        await pod.close()
+        await store.close()
+        await client.aclose()
+
+
+async def test_what_is_getting_old_is_computed_anew_by_one_whom_nobody_waits_for(
+    caches: tuple[Cache, Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Count()
+    await caches[0].get(ENTRY, count)
+    monkeypatch.setattr("inventory_api.cache._EARLY_SECONDS", 0)
+    count.may_end.clear()
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert [await caches[n % 2].get(ENTRY, count) for n in range(10)] == [1] * 10
+    await soon(partial(_has_begun, count, 2))
+    monkeypatch.setattr("inventory_api.cache._EARLY_SECONDS", 30)
+    count.may_end.set()
+
+    async def is_anew() -> bool:
+        return await caches[1].get(ENTRY, count) == 2
+
+    await soon(is_anew)
+    assert count.times == 2
+
+
+async def test_nobody_waits_long_for_a_redis_that_is_slow_and_only_the_first_at_all(
+    caches: tuple[Cache, Cache], own_valkey: Valkey
+) -> None:
+    count = Count()
+    async with redis_relay(own_valkey.url) as between:
+        client = Redis.from_url(f"redis://127.0.0.1:{between.port}", socket_timeout=0.25, retry=None)
+        pod = Cache(client, Metrics("1", "r1", "7"), "postgresql://one")
+        assert await pod.get(ENTRY, count) == 1
+        between.late_by_seconds = 60
+
+        started = time.perf_counter()
+        assert await pod.get(ENTRY, count) == 2
+        first = time.perf_counter() - started
+        assert [await pod.get(ENTRY, count) for _ in range(100)] == list(range(3, 103))
+        others = time.perf_counter() - started - first
+
+        assert (first < 2, others < 0.25) == (True, True)
+        await pod.close()
+        await client.aclose()
+
+
 async def test_what_is_too_old_is_given_while_one_computes_it_anew(
     caches: tuple[Cache, Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +287,37 @@ async def test_without_redis_all_is_computed_without_waiting_and_with_it_back_ke
         return await caches[0].get(ENTRY, count) == await caches[0].get(ENTRY, count)
 
     await soon(is_kept)
+
+
+class Unreachable(Redis):
+    """Redis is away just when it is to be told what is outdated."""
+
+    is_away = True
+
+    async def set(self, name: Any, value: Any, *arguments: Any, **options: Any) -> Any:
+        if str(name).endswith(":outdated") and self.is_away:
+            self.is_away = False
+            raise ConnectionError
+        return await super().set(name, value, *arguments, **options)
+
+
+async def test_a_mark_that_is_lost_with_redis_is_made_up_for_when_it_is_back(
+    caches: tuple[Cache, Cache], own_valkey: Valkey, postgres: Postgres, database: str
+) -> None:
+    count = Count()
+    await caches[0].get(ENTRY, count)
+    async with Unreachable.from_url(own_valkey.url) as client:
+        pod = Cache(client, Metrics("1", "r1", "7"), "postgresql://one")
+        store = Database(settings_for(postgres.url(database, SERVICE)), pod.at_commit)
+        async with store.transaction() as session:
+            outdate(session, "things")
+
+        async def is_anew() -> bool:
+            return await caches[0].get(ENTRY, count) == 2
+
+        await soon(is_anew)
+        await pod.close()
+        await store.close()
 
 
 async def test_a_commit_while_redis_comes_back_lets_go_of_what_it_touched_too(

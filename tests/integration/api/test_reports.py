@@ -1,5 +1,6 @@
 """Reports on real rows, which the tests put there as they need them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from inventory_api.reads import ReadRow, Reads, Statement
 
 from tests.integration.api.services import Api, created
+from tests.integration.conditions import soon
 from tests.integration.stores import Postgres
 
 REPORTS = "/api/v1/reports"
@@ -80,6 +82,38 @@ async def test_what_was_added_is_counted_at_once_and_who_may_not_see_it_sees_not
 
     assert counts == [0, 1]
     assert (await member.get(PATHS[0])).status_code == 403
+
+
+async def test_what_is_lent_or_reserved_or_who_comes_and_goes_is_in_the_figures_a_moment_later(admin: Api) -> None:
+    item, unit_item = (await admin.item(5))["id"], (await admin.item(0, tracking="units"))["id"]
+    unit = created(await admin.post(f"/api/v1/items/{unit_item}/units", {"serial": "S1"}, Idempotency_Key="u"))["id"]
+
+    async def come(**expected: int) -> None:
+        async def has_come() -> bool:
+            figures = shown(await admin.get(f"{REPORTS}/statistics"))
+            flat = {**figures["stock"], **figures["loans"], **figures["reservations"], **figures["units"]}
+            return {**flat, "active_people": figures["active_people"]}.items() >= expected.items()
+
+        await soon(has_come)
+
+    await come(on_hand=6, on_loan=0, open=0, lendable=1, active_people=1)
+    loan = created(await admin.check_out(item, quantity=2))["id"]
+    await come(on_hand=4, on_loan=2, open=1)
+    shown(await admin.post(f"/api/v1/loans/{loan}/return"))
+    await come(on_hand=6, on_loan=0, open=0)
+    starts, ends = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (3, 4))
+    body = {"item_id": item, "starts_at": starts, "ends_at": ends}
+    booked = created(await admin.post("/api/v1/reservations", body, Idempotency_Key="r"))["id"]
+    await come(booked=1)
+    shown(await admin.post(f"/api/v1/reservations/{booked}/cancel"))
+    await come(booked=0)
+    shown(await admin.post(f"/api/v1/units/{unit}/state", {"state": "retired"}))
+    await come(lendable=0, retired=1, on_hand=5)
+    someone = {"email": "new@example.com", "name": "New", "password": "long enough"}
+    created(await admin.post("/api/v1/users", someone))
+    await come(active_people=2)
+    shown(await admin.http.patch("/api/v1/users/2", json={"active": False}, headers={"If-Match": "*"}))
+    await come(active_people=1)
 
 
 @pytest.mark.parametrize("path", PATHS)
