@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from inventory_api.fields import Input, Moment, Name, Output, QueryId, Shown
 from inventory_api.pages import PageQuery
@@ -12,6 +12,12 @@ def _without_repetition(scopes: list[Scope]) -> list[Scope]:
 
 
 class ApiTokenCreate(Input):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "label printer", "scopes": ["read"], "expires_at": "2030-01-01T12:00:00Z"}]
+        }
+    )
+
     name: Name = Field(description="what it is for, as in `label printer`")
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope)), AfterValidator(_without_repetition)]
     expires_at: Moment | None = Field(default=None, description="in 90 days if left out")

@@ -32,7 +32,9 @@ function kind(schema, all) {
   });
   const bounds = [["minimum", "≥"], ["maximum", "≤"], ["minLength", "length ≥"], ["maxLength", "length ≤"]];
   const inner = choices(resolved(schema, all)).map((each) => resolved(each, all))[0] || {};
-  const told = bounds.filter(([name]) => inner[name] !== undefined).map(([name, sign]) => `${sign} ${inner[name]}`);
+  // Of an identifier, JavaScript can't write the largest, and nobody needs to read it.
+  const isTold = ([name]) => inner[name] !== undefined && inner[name] <= Number.MAX_SAFE_INTEGER;
+  const told = bounds.filter(isTold).map(([name, sign]) => `${sign} ${inner[name]}`);
   return [names.join(" or "), ...told].join(", ");
 }
 

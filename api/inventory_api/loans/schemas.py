@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from inventory_api.fields import Id, Input, Moment, Note, Output, Quantity, QueryId, Shown
 from inventory_api.pages import PageQuery
@@ -10,6 +10,16 @@ UnitIds = Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 class CheckOut(Input):
     """An item and how many of it; or a reservation, which says all that but when it is due."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"item_id": 1, "quantity": 2, "due_at": "2030-01-01T12:00:00Z", "note": "for the workshop"},
+                {"item_id": 3, "quantity": 1, "unit_ids": [7], "due_at": "2030-01-01T12:00:00Z"},
+                {"reservation_id": 5, "due_at": "2030-01-01T12:00:00Z"},
+            ]
+        }
+    )
 
     reservation_id: Id | None = None
     item_id: Id | None = None
@@ -33,6 +43,10 @@ class CheckOut(Input):
 class Return(Input):
     """All that is still out if nothing is given."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"condition": "one bit is missing"}, {"quantity": 1, "location_id": 2}]}
+    )
+
     quantity: Quantity | None = None
     unit_ids: UnitIds | None = None
     location_id: Id | None = Field(default=None, description="to where; to where it came from if left out")
@@ -42,12 +56,16 @@ class Return(Input):
 class Loss(Input):
     """All that is still out if neither quantity nor units are given."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"quantity": 1, "reason": "left on the train"}]})
+
     quantity: Quantity | None = None
     unit_ids: UnitIds | None = None
     reason: Note = ""
 
 
 class Renewal(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"due_at": "2030-01-01T12:00:00Z"}]})
+
     due_at: Moment
 
 

@@ -1,6 +1,6 @@
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from inventory_api.fields import WHOLE, Input, Moment, Output, Shown, Text
 from inventory_api.maintenance.models import MaintenanceKind
@@ -12,6 +12,21 @@ Cost = Annotated[int, Field(strict=True, ge=0, le=10**12), WHOLE]
 
 
 class MaintenanceCreate(Input):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "repair",
+                    "text": "new chuck",
+                    "cost_cents": 1900,
+                    "done_by": "Tool Doctor",
+                    "next_due_at": "2030-01-01T12:00:00Z",
+                    "state": "lendable",
+                }
+            ]
+        }
+    )
+
     kind: MaintenanceKind
     text: Annotated[Text, Field(max_length=1000)] = ""
     cost_cents: Cost | None = None

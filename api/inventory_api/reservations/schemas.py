@@ -1,4 +1,4 @@
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from inventory_api.fields import Id, Input, Moment, Output, Quantity, QueryId, Shown
 from inventory_api.pages import PageQuery
@@ -7,6 +7,16 @@ from inventory_api.reservations.models import Status
 
 class Reserve(Input):
     """For a time; or without dates for as soon as possible: set aside at once, or in the waiting line."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"item_id": 1, "quantity": 2, "starts_at": "2030-01-01T12:00:00Z", "ends_at": "2030-01-03T12:00:00Z"},
+                {"item_id": 1},
+                {"unit_id": 7, "starts_at": "2030-01-01T12:00:00Z", "ends_at": "2030-01-03T12:00:00Z"},
+            ]
+        }
+    )
 
     item_id: Id | None = None
     unit_id: Id | None = Field(default=None, description="instead of the item: this one unit and no other")

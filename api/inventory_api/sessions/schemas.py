@@ -1,11 +1,13 @@
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from inventory_api.fields import Input, Output, Shown, Text
 
 
 class Refresh(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"refresh_token": "invr_…"}]})
+
     refresh_token: Annotated[Text, Field(min_length=1, max_length=200)]
 
 

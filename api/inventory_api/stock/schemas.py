@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from inventory_api.fields import Difference, Id, Input, Note, Output, Quantity, QueryId, Shown
 from inventory_api.ledger.models import EntryKind
@@ -17,6 +17,10 @@ Reason = Annotated[Note, Field(min_length=1)]
 
 
 class Receipt(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"item_id": 1, "location_id": 2, "quantity": 10, "reason": "delivery of May"}]}
+    )
+
     item_id: Id
     location_id: Id | None = Field(default=None, description="The first location where none is given")
     quantity: Quantity
@@ -24,6 +28,10 @@ class Receipt(Input):
 
 
 class Move(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"item_id": 1, "from_location_id": 2, "to_location_id": 3, "quantity": 4}]}
+    )
+
     item_id: Id
     from_location_id: Id
     to_location_id: Id
@@ -32,6 +40,10 @@ class Move(Input):
 
 
 class Adjustment(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"item_id": 1, "location_id": 2, "difference": -1, "reason": "counted anew"}]}
+    )
+
     item_id: Id
     location_id: Id
     difference: Annotated[Difference, AfterValidator(_not_zero), Field(json_schema_extra={"not": {"const": 0}})]
@@ -39,6 +51,10 @@ class Adjustment(Input):
 
 
 class WriteOff(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"item_id": 1, "location_id": 2, "quantity": 1, "reason": "broken"}]}
+    )
+
     item_id: Id
     location_id: Id
     quantity: Quantity

@@ -1,7 +1,7 @@
 import enum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from inventory_api.fields import Id, Input, Note, Output, Quantity, QueryId, Shown, Stock, Text
 from inventory_api.pages import PageQuery
@@ -12,6 +12,8 @@ Code = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class StocktakeStart(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"location_id": 1}]})
+
     location_id: Id
     note: Note = ""
 
@@ -31,10 +33,18 @@ class _Counted(Input):
 
 
 class ScanCreate(_Counted):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"code": "4006381333931"}, {"item_id": 1, "quantity": 12}]}
+    )
+
     quantity: Quantity = Field(default=1, description="adds to what was counted before")
 
 
 class CountCreate(_Counted):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"item_id": 1, "quantity": 12}, {"unit_id": 7, "quantity": 0}]}
+    )
+
     quantity: Stock = Field(description="all there is, in place of what was counted before; of a unit 1 or 0")
 
 
@@ -45,6 +55,8 @@ class Uncounted(enum.StrEnum):
 
 
 class Booking(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"uncounted": "missing"}]})
+
     uncounted: Uncounted = Field(
         default=Uncounted.REFUSE,
         description="What becomes of what is expected and was not counted: `refuse` books nothing as long as there is "

@@ -1,6 +1,6 @@
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from inventory_api.fields import Barcode, Id, Input, Note, Output, QueryId, Serial, Shown, unchanged
 from inventory_api.pages import PageQuery
@@ -10,6 +10,10 @@ _States = Literal[UnitState.LENDABLE, UnitState.IN_REPAIR, UnitState.RETIRED]
 
 
 class UnitCreate(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"serial": "SN-0042", "barcode": "4006381333931", "location_id": 2}]}
+    )
+
     serial: Serial
     barcode: Barcode | None = None
     condition: Note = ""
@@ -19,17 +23,23 @@ class UnitCreate(Input):
 class UnitChange(Input):
     """Only what is given changes."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"condition": "scratched"}]})
+
     serial: Serial = unchanged()
     barcode: Barcode | None = None
     condition: Note = unchanged()
 
 
 class UnitMove(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"location_id": 3, "reason": "to the workshop"}]})
+
     location_id: Id
     reason: Note = ""
 
 
 class UnitStateChange(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"state": "in-repair", "reason": "the chuck is loose"}]})
+
     state: _States
     reason: Note = ""
 

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from inventory_api.fields import Email, GivenPassword, Input, Name, NewPassword, Output, Shown, Text
 from inventory_api.pages import PageQuery
@@ -8,6 +8,12 @@ from inventory_api.users.models import Role
 
 
 class UserCreate(Input):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"email": "ada@example.com", "name": "Ada", "role": "member", "password": "a long password"}]
+        }
+    )
+
     email: Email
     name: Name
     role: Role = Role.MEMBER
@@ -17,6 +23,8 @@ class UserCreate(Input):
 class UserChange(Input):
     """What is left out stays as it is; a default factory stands for that, so that null is refused."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"role": "staff"}, {"active": False}]})
+
     name: Name = Field(default_factory=str)
     email: Email = Field(default_factory=str)
     role: Role = Field(default_factory=lambda: Role.MEMBER)
@@ -24,11 +32,17 @@ class UserChange(Input):
 
 
 class PasswordChange(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"current_password": "a long password", "new_password": "a longer password"}]}
+    )
+
     current_password: GivenPassword
     new_password: NewPassword
 
 
 class PasswordReset(Input):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"new_password": "a longer password"}]})
+
     new_password: NewPassword
 
 

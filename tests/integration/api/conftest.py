@@ -1,9 +1,12 @@
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from inventory_api.reads import Reads
+from sqlalchemy import event
 
 from tests.integration.api.overlays import Overlay
 from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
@@ -66,3 +69,23 @@ async def member(app: FastAPI, admin: Api) -> AsyncIterator[Api]:
     async with client_of(app) as api:
         await api.sign_in(body["email"], body["password"])
         yield api
+
+
+@pytest.fixture
+def statements(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is asked of the database, in a session or past one."""
+    seen: list[str] = []
+    fetch = Reads._fetch
+
+    async def noted(self: Reads, sql: str, arguments: Any) -> Any:
+        seen.append(sql)
+        return await fetch(self, sql, arguments)
+
+    def note(_connection: Any, _cursor: Any, sql: str, *_given: Any) -> None:
+        seen.append(sql)
+
+    monkeypatch.setattr(Reads, "_fetch", noted)
+    engine = app.state.resources.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)

@@ -41,6 +41,19 @@ async def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(
     assert [await status_of_sign_in(admin, EMAIL, password) for password in (PASSWORD, NEW)] == [401, 200]
 
 
+async def test_an_api_token_outlives_a_changed_password_until_it_is_revoked(admin: Api, member: Api) -> None:
+    made = created(await member.post("/api/v1/tokens", {"name": "printer", "scopes": ["read"]}))
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    owner = (await member.get("/api/v1/users/me")).json()["id"]
+
+    assert (await change(member, current=MEMBER[1])).status_code == 204
+    assert (await admin.http.put(f"/api/v1/users/{owner}/password", json={"new_password": NEW})).status_code == 204
+    assert (await admin.get("/api/v1/items", headers=headers)).status_code == 200
+    (shown,) = (await admin.get("/api/v1/tokens", params={"user_id": owner})).json()["items"]
+    await admin.http.delete(f"/api/v1/tokens/{shown['id']}")
+    assert (await admin.get("/api/v1/items", headers=headers)).status_code == 401
+
+
 async def test_a_password_is_changed_only_by_who_knows_it(admin: Api) -> None:
     answer = await change(admin, current="a wrong password")
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from inventory_api.items import search, service
 from inventory_api.items.schemas import ItemQuery
 from inventory_api.pages import Position, page_until
 from inventory_api.reads import Reads
-from sqlalchemy import event
 
 from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
 from tests.integration.stores import SERVICE, Postgres
@@ -337,26 +335,6 @@ async def test_what_is_added_between_two_pages_is_neither_skipped_nor_repeated(a
     rest = (await admin.get("/api/v1/items", params=query)).json()
 
     assert [each["name"] for each in first["items"] + rest["items"]] == ["b", "d", "e", "f", "z"]
-
-
-@pytest.fixture
-def statements(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is asked of the database, in a session or past one."""
-    seen: list[str] = []
-    fetch = Reads._fetch
-
-    async def noted(self: Reads, sql: str, arguments: Any) -> Any:
-        seen.append(sql)
-        return await fetch(self, sql, arguments)
-
-    def note(_connection: Any, _cursor: Any, sql: str, *_given: Any) -> None:
-        seen.append(sql)
-
-    monkeypatch.setattr(Reads, "_fetch", noted)
-    engine = app.state.resources.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 import json
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from inventory_api.app import openapi_document
+from fastapi.routing import APIRoute
+from inventory_api.app import create_app, openapi_document
+from inventory_api.settings import ServiceSettings
+from pydantic import BaseModel, SecretStr
 
 from tests.contract import PUBLISHED, breaking_changes
 
@@ -119,3 +122,17 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_may_go_wrong() -> N
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
     assert openapi_document()["openapi"].startswith("3.1.")
+
+
+def test_every_body_has_examples_and_the_service_takes_them() -> None:
+    settings = ServiceSettings(database_url=SecretStr("postgresql://nowhere"), secret_key=SecretStr("k" * 32))
+    routes = [route for route in create_app(settings).routes if isinstance(route, APIRoute) and route.body_field]
+    assert len(routes) > 30
+    for route in routes:
+        assert route.body_field is not None
+        body = route.body_field.field_info.annotation
+        (model,) = [each for each in (body, *get_args(body)) if isinstance(each, type) and issubclass(each, BaseModel)]
+        examples: Any = model.model_json_schema().get("examples")
+        assert examples, route.name
+        for example in examples:
+            model.model_validate(example)
