@@ -50,7 +50,7 @@ async def import_file(
 
         async def work() -> Answer:
             limits = Limits(settings.import_max_lines, settings.import_max_line_bytes)
-            report = await service.bring_in(session, caller, query, spool, limits)
+            report = await service.bring_in(session, shared.passwords, caller, query, spool, limits)
             return Answer(200, report.model_dump(mode="json", exclude_none=True))
 
         async with _in_time(settings.import_seconds * _SOON_ENOUGH):

@@ -30,6 +30,7 @@ from inventory_api.locations.models import Location
 from inventory_api.reservations.models import ACTIVE, Reservation
 from inventory_api.transfer.tables import Names, Table
 from inventory_api.units.models import Unit
+from inventory_api.users.models import User
 
 Place = type[Category] | type[Location]
 _ONE_IMPORT_LOCK = "import"
@@ -211,6 +212,37 @@ async def change_units(session: AsyncSession, rows: Sequence[Mapping[str, Any]])
     await _change(session, Unit, ("barcode", "condition"), rows)
 
 
+async def users_by_email(session: AsyncSession, emails: Iterable[str], names: Sequence[str]) -> dict[str, Found]:
+    """`names` are the columns that are wanted as values."""
+    columns = (getattr(User, name) for name in names)
+    statement = select(User.id, User.email.label("key"), *columns).where(_in(User.email, emails, Text()))
+    return {
+        row.key: Found(row.id, {name: getattr(row, name) for name in names}) for row in await session.execute(statement)
+    }
+
+
+async def lock_users(session: AsyncSession, ids: Iterable[int]) -> None:
+    """Nobody else changes these users until the transaction ends."""
+    locked = select(User.id).where(_in(User.id, ids, BigInteger())).order_by(User.id).with_for_update(key_share=True)
+    await session.execute(locked)
+
+
+async def add_users(session: AsyncSession, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The ids of the new users by address; one whose address is taken is not among them."""
+    given = _given_of(User, names, rows)
+    statement = (
+        insert(User)
+        .from_select(list(names), select(*(given.c[name] for name in names)))
+        .on_conflict_do_nothing()
+        .returning(User.email, User.id)
+    )
+    return {row.email: row.id for row in await session.execute(statement)}
+
+
+async def change_users(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    await _change(session, User, ("name",), rows)
+
+
 async def levels(session: AsyncSession, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
     """What is on hand, and what of that is reserved, by item and location."""
     given = _given(
@@ -236,7 +268,7 @@ def _found_place(row: Any) -> Found:
 
 async def _change(
     session: AsyncSession,
-    changed: type[Item] | type[Unit] | type[Location],
+    changed: type[Item] | type[Unit] | type[Location] | type[User],
     names: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:

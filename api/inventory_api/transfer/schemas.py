@@ -2,13 +2,14 @@ import enum
 
 from pydantic import Field
 
-from inventory_api.fields import Input, Output, Quantity, QueryId, Sku, Stock
+from inventory_api.fields import Email, Input, Name, Output, Quantity, QueryId, Sku, Stock
 from inventory_api.items.models import Tracking
 from inventory_api.items.schemas import ItemCreate
 from inventory_api.ledger.models import EntryKind
 from inventory_api.problems import FieldProblem
 from inventory_api.units.models import UnitState
 from inventory_api.units.schemas import UnitCreate
+from inventory_api.users.models import Role
 
 # The fields of an item that are columns of the table; what is there and where is told by the ledger.
 STORED_OF_ITEM = tuple(name for name in ItemCreate.model_fields if name not in ("quantity", "location_id"))
@@ -26,6 +27,7 @@ class ImportKind(enum.StrEnum):
     KIT_PARTS = "kit-parts"
     UNITS = "units"
     STOCK_LEVELS = "stock-levels"
+    USERS = "users"
 
 
 class ExportKind(enum.StrEnum):
@@ -86,6 +88,13 @@ class PartGiven(Input):
 class LevelGiven(Input):
     sku: Sku
     on_hand: Stock
+
+
+class UserGiven(Input):
+    email: Email
+    name: Name
+    role: Role = Role.MEMBER
+    active: bool = True
 
 
 class ExportQuery(Input):

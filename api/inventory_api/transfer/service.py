@@ -1,5 +1,6 @@
 """Imports and exports: all or nothing in, and as of one moment out."""
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from inventory_api.cache import touch
 from inventory_api.categories.models import Category
 from inventory_api.locations import repository as locations
 from inventory_api.locations.models import Location
+from inventory_api.passwords import Passwords
 from inventory_api.problems import Problem
 from inventory_api.transfer import repository
 from inventory_api.transfer.batch import SIZE, Importer, Line, LineErrors, changed_meanwhile
@@ -35,6 +37,7 @@ from inventory_api.transfer.schemas import ExportKind, ExportQuery, Format, Impo
 from inventory_api.transfer.spool import Spool
 from inventory_api.transfer.tables import TABLES
 from inventory_api.transfer.units import UnitImport
+from inventory_api.transfer.users import UserImport
 from inventory_api.users.permissions import Permission, Principal, demand
 
 # An import may no more than the operations that do the same one by one.
@@ -45,6 +48,7 @@ _NEEDED = {
     ImportKind.KIT_PARTS: (Permission.EDIT_CATALOGUE,),
     ImportKind.UNITS: (Permission.EDIT_CATALOGUE, Permission.MOVE_STOCK),
     ImportKind.STOCK_LEVELS: (Permission.EDIT_CATALOGUE, Permission.MOVE_STOCK),
+    ImportKind.USERS: (Permission.EDIT_USERS,),
 }
 
 _NEEDED_TO_SEE = {
@@ -69,7 +73,7 @@ def demand_import(caller: Principal, kind: ImportKind) -> None:
 
 
 async def bring_in(
-    session: AsyncSession, caller: Principal, wanted: ImportQuery, spool: Spool, limits: Limits
+    session: AsyncSession, passwords: Passwords, caller: Principal, wanted: ImportQuery, spool: Spool, limits: Limits
 ) -> ImportReport:
     """What came of the file, or would come of it on a dry run.
 
@@ -80,7 +84,7 @@ async def bring_in(
     if not wanted.dry_run and not await repository.begin_import(session):
         detail = "Another import is under way. Send the request again when it is over."
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": "10"})
-    importer = await _importer(session, caller, wanted)
+    importer = await _importer(session, passwords, caller, wanted)
     file = _File(importer, wanted, spool, limits)
     errors, tally = LineErrors(), _Tally()
     for batch in file.batches(errors, tally):
@@ -180,7 +184,7 @@ class _File:
         return Line(record.line, from_cells(values, self._columns) if self._format is Format.CSV else values)
 
 
-async def _importer(session: AsyncSession, caller: Principal, wanted: ImportQuery) -> Importer:
+async def _importer(session: AsyncSession, passwords: Passwords, caller: Principal, wanted: ImportQuery) -> Importer:
     main = await locations.main_id(session)
     match wanted.kind:
         case ImportKind.CATEGORIES:
@@ -195,6 +199,10 @@ async def _importer(session: AsyncSession, caller: Principal, wanted: ImportQuer
             return UnitImport(session, wanted, caller, main)
         case ImportKind.STOCK_LEVELS:
             return LevelImport(session, wanted, caller, main)
+        case ImportKind.USERS:
+            with passwords.place_in_line():
+                nobody_knows = await passwords.hash(secrets.token_urlsafe(32))
+            return UserImport(session, wanted, caller, nobody_knows)
 
 
 def _report(importer: Importer, wanted: ImportQuery, file: _File, errors: LineErrors, tally: _Tally) -> ImportReport:

@@ -530,6 +530,87 @@ async def test_what_is_wrong_with_kit_parts_is_said(admin: Api) -> None:
     assert errors_of(many) == [(52, "sku")]
 
 
+async def test_people_come_without_a_password_and_sign_in_once_an_admin_has_given_them_one(admin: Api) -> None:
+    content = csv("Email,Name,Role,Active", "Ada@Example.com,Ada,staff,", "bob@example.com,Bob,,no")
+
+    report = await imported(admin, "users", content)
+
+    people = {row["email"]: row for row in await exported_rows(admin, "users")}
+    ada, bob = people["ada@example.com"], people["bob@example.com"]
+    assert report["created"] == 2
+    assert [(row["name"], row["role"], row["active"]) for row in (ada, bob)] == [
+        ("Ada", "staff", True),
+        ("Bob", "member", False),
+    ]
+    credentials = {"email": "ada@example.com", "password": "a long password"}
+    for guess in ("", "!", "None", "nobody has this password", credentials["password"]):
+        assert (await admin.post("/api/v1/auth/token", {**credentials, "password": guess})).status_code == 401
+    created(await admin.check_out((await admin.item(1))["id"], user_id=ada["id"]))
+    reset = {"new_password": credentials["password"]}
+    assert (await admin.http.put(f"/api/v1/users/{ada['id']}/password", json=reset)).status_code == 204
+    assert (await admin.post("/api/v1/auth/token", credentials)).status_code == 200
+    audit = (await admin.get("/api/v1/audit", params={"subject": "user", "action": "create", "limit": 2})).json()
+    assert {event["subject_id"] for event in audit["items"]} == {ada["id"], bob["id"]}
+    assert [list(event["after"]) for event in audit["items"]] == [["name", "role", "email", "active"]] * 2
+
+
+async def test_an_upsert_of_people_changes_their_names_and_nothing_else(admin: Api) -> None:
+    await imported(admin, "users", csv("email,name", "ada@example.com,Ada", "bob@example.com,Bob"))
+    ada = {row["email"]: row for row in await exported_rows(admin, "users")}["ada@example.com"]["id"]
+
+    report = await imported(
+        admin, "users", csv("email,name", "ADA@example.com,Ada L.", "bob@example.com,Bob"), mode="upsert"
+    )
+    refused = await send_file(
+        admin,
+        "users",
+        csv("email,role,active", "ada@example.com,admin,true", "bob@example.com,member,no"),
+        mode="upsert",
+    )
+
+    assert (report["created"], report["updated"], report["unchanged"]) == (0, 1, 1)
+    assert (refused.status_code, errors_of(refused)) == (422, [(2, "role"), (3, "active")])
+    shown = (await admin.get(f"/api/v1/users/{ada}")).json()
+    assert (shown["name"], shown["role"], shown["version"]) == ("Ada L.", "member", 2)
+
+
+async def test_what_is_wrong_with_people_is_said_and_nothing_of_the_file_kept(admin: Api) -> None:
+    content = csv(
+        "email,name,role,active",
+        "fine@example.com,Fine,,",
+        "no address,Ann,,",
+        ",Ben,,",
+        "c@example.com,,,",
+        "d@example.com,Dan,king,",
+        "e@example.com,Eve,,perhaps",
+        "FINE@example.com,Again,,",
+        "admin@example.com,Me,,",
+    )
+    wrong = [(3, "email"), (4, "email"), (5, "name"), (6, "role"), (7, "active"), (8, "email"), (9, "email")]
+
+    dry = await send_file(admin, "users", content, dry_run=True)
+    answer = await send_file(admin, "users", content)
+
+    assert (dry.status_code, errors_of(dry)) == (200, wrong)
+    assert (answer.status_code, errors_of(answer)) == (422, wrong)
+    assert [row["email"] for row in await exported_rows(admin, "users")] == ["admin@example.com"]
+
+
+async def test_only_an_admin_imports_people(admin: Api, app: FastAPI) -> None:
+    staff = {"email": "staff@example.com", "name": "S", "role": "staff", "password": "another password"}
+    created(await admin.post("/api/v1/users", staff))
+    token = created(await admin.post("/api/v1/tokens", {"name": "t", "scopes": ["catalogue"]}))["token"]
+    content = csv("email,name", "ada@example.com,Ada")
+
+    async with client_of(app) as api:
+        await api.sign_in(staff["email"], staff["password"])
+        by_staff = await send_file(api, "users", content)
+        api.http.headers["Authorization"] = f"Bearer {token}"
+        by_token = await send_file(api, "users", content)
+
+    assert (by_staff.status_code, by_token.status_code) == (403, 403)
+
+
 async def test_what_is_lent_out_stays_so(admin: Api, postgres: Postgres, database: str) -> None:
     await imported(admin, "items", csv("sku,name,quantity", "A,Drill,3"))
     created(await admin.check_out(1, quantity=2))

@@ -120,7 +120,8 @@ async def test_every_list_comes_in_pages_of_a_bounded_size_that_neither_skip_nor
 
     for path in sorted(lists()):
         whole = rows_of(await things.page(path, limit=200))
-        pages, query = [], {"limit": 2}
+        pages: list[list[Any]] = []
+        query: dict[str, Any] = {"limit": 2}
         while not pages or "cursor" in query:
             answer = await things.page(path, **query)
             pages.append(rows_of(answer))
