@@ -113,11 +113,14 @@ class TracedRequests:
             return await self._app(scope, receive, send)
         if scope["path"] in PROBES:
             return await self._unrecorded(scope, receive, send)
-        span = self._tracer.start_span(scope["method"], self._parent(scope), SpanKind.SERVER)
-        if not span.is_recording():
+        parent = self._parent(scope)
+        span = self._tracer.start_span(scope["method"], parent, SpanKind.SERVER)
+        kept = span.is_recording()
+        if kept or parent:
+            state = scope.setdefault("state", {})
+            state["trace_id"], state["trace_kept"] = format_trace_id(span.get_span_context().trace_id), kept
+        if not kept:
             return await self._unrecorded(scope, receive, send)
-        state = scope.setdefault("state", {})
-        state["trace_id"], state["trace_kept"] = format_trace_id(span.get_span_context().trace_id), True
         with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             try:
                 await self._app(scope, receive, send)
@@ -137,6 +140,8 @@ class TracedRequests:
         if not given:
             return Context()
         context = self._propagator.extract(given, Context())
+        if not get_current_span(context).get_span_context().is_valid:
+            return Context()
         return context if self._is_decided(scope) else self._decide(context)
 
     def _is_decided(self, scope: Scope) -> bool:
@@ -156,8 +161,6 @@ class TracedRequests:
     def _decide(self, context: Context) -> Context:
         """By chance and not by the trace's id, which the caller has chosen."""
         given = get_current_span(context).get_span_context()
-        if not given.is_valid:
-            return Context()
         kept = TraceFlags(TraceFlags.SAMPLED if random.random() < self._ratio else TraceFlags.DEFAULT)  # noqa: S311
         parent = SpanContext(given.trace_id, given.span_id, is_remote=True, trace_flags=kept)
         return set_span_in_context(NonRecordingSpan(parent), Context())
