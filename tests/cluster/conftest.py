@@ -4,13 +4,19 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cluster.again import API, TestsOfTheApi
 from tests.cluster.cluster import CHECKOUT, EXPANDS, OVERLAYS, Cluster
 from tests.cluster.installation import Installation
 from tests.cluster.installations import Installations
 from tests.cluster.local import state
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    return TestsOfTheApi.from_parent(parent, path=path) if path == API else None
 
 
 @pytest.fixture(scope="session")

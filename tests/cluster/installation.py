@@ -6,14 +6,15 @@ import json
 import tempfile
 import uuid
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tests.cluster.cluster import CHART, CRD_PATH, OVERLAYS, Cluster, Ended
 from tests.cluster.kube import Object
-from tests.cluster.traffic import Traffic
+from tests.cluster.traffic import Client, Traffic
 from tests.cluster.waiting import wait_for
 
 NAME = "inventory"
@@ -55,6 +56,10 @@ class Installation:
         }
         self.cluster.kubectl("create", "-f", "-", stdin=json.dumps(body))
 
+    def create_secret(self, name: str, **values: str) -> None:
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+        self.cluster.kubectl("create", "--namespace", self.namespace, "-f", "-", stdin=json.dumps(body))
+
     # --- what a person does ---------------------------------------------------------------------------------------
 
     def install_words(self, chart: Path = CHART) -> tuple[str, ...]:
@@ -64,7 +69,8 @@ class Installation:
 
     def install(self) -> None:
         """Namespace and all; returns when the service serves."""
-        self.create_namespace()
+        if not self.cluster.kube.get(f"/api/v1/namespaces/{self.namespace}"):
+            self.create_namespace()
         succeed(self, self.run_helm(*self.install_words(), *self._waiting()))
         self.installed()
 
@@ -195,6 +201,11 @@ class Installation:
         assert found, f"no Secret {name}"
         return {key: b64decode(value).decode() for key, value in found["data"].items()}
 
+    def admin(self) -> tuple[str, str]:
+        """The first user's e-mail address and password."""
+        found = self.secret(f"{NAME}-admin")
+        return found["INVENTORY_ADMIN_EMAIL"], found["INVENTORY_ADMIN_PASSWORD"]
+
     def helm_revision(self) -> int:
         ended = self.run_helm("status", NAME, "--namespace", self.namespace, "--output", "json")
         return int(json.loads(ended.output)["version"])
@@ -243,10 +254,18 @@ class Installation:
         """Whether every worker of the ingress controller has heard of it, each within a second on its own."""
         return all(self.answers() for _ in range(WORKERS_ASKED))
 
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """The first user, signed in, through the ingress."""
+        client = Client(self.cluster.record.ingress_http, self.host)
+        try:
+            client.sign_in(*self.admin())
+            yield client
+        finally:
+            client.close()
+
     def traffic(self) -> Traffic:
-        admin = self.secret(f"{NAME}-admin")
-        email, password = admin["INVENTORY_ADMIN_EMAIL"], admin["INVENTORY_ADMIN_PASSWORD"]
-        return Traffic(self.cluster.record.ingress_http, self.host, email, password)
+        return Traffic(self.cluster.record.ingress_http, self.host, *self.admin())
 
     def pod_path(self, pod: Object) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"

@@ -62,6 +62,21 @@ async def admin(app: FastAPI) -> AsyncIterator[Api]:
         yield api
 
 
+@pytest.fixture(scope="session")
+async def quiet_admin(postgres: Postgres) -> AsyncIterator[Api]:
+    """One service for all tests of what leaves nothing behind."""
+    async with running(settings_for(postgres.url(postgres.migrated_database(), SERVICE))) as app, client_of(app) as api:
+        await ready(api)
+        await api.sign_in()
+        yield api
+
+
+@pytest.fixture
+async def shelf(admin: Api) -> int:
+    """A location beside the first one."""
+    return await admin.location("Shelf")
+
+
 @pytest.fixture
 async def member(app: FastAPI, admin: Api) -> AsyncIterator[Api]:
     body = {"email": "member@example.com", "name": "Mem Ber", "password": "another password"}

@@ -642,6 +642,7 @@ async def test_who_waits_for_an_item_gets_what_comes_with_a_file(with_settings: 
     assert [row["reserved"] for row in await exported_rows(api, "items")] == [1, 1, 1]
 
 
+@pytest.mark.usefixtures("app")  # an ingress may take the body first
 async def test_members_do_not_import_and_are_told_before_they_send_anything(member: Api) -> None:
     async def nothing() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
@@ -729,6 +730,7 @@ async def test_a_slow_caller_keeps_no_connection(with_settings: Service) -> None
     assert other_is_served.is_set()
 
 
+@pytest.mark.usefixtures("app")
 async def test_a_pod_has_so_many_imports_under_way_and_no_more(admin: Api) -> None:
     answers = []
 

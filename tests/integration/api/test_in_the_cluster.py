@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import httpx
+import pytest
 from inventory_api.migrations.revisions import read_image
 
 from tests.integration.api.overlays import Overlay
@@ -33,6 +34,7 @@ CHECKOUT = read_image().schema
 KNOWS_MORE = replace(CHECKOUT, expand=(*CHECKOUT.expand, "9001"))
 
 
+@pytest.mark.usefixtures("app")
 async def test_root_tells_what_this_is(anybody: Api) -> None:
     body = (await anybody.get("/")).json()
 
@@ -41,6 +43,7 @@ async def test_root_tells_what_this_is(anybody: Api) -> None:
     assert (await anybody.get(body["links"]["openapi"])).status_code == 200
 
 
+@pytest.mark.usefixtures("app")
 async def test_every_answer_names_the_request_and_the_release(anybody: Api) -> None:
     for path in ("/", "/livez", "/nothing", "/api/v1/items"):
         answer = await anybody.get(path, headers={"X-Request-ID": "bad id\t"})
@@ -48,6 +51,7 @@ async def test_every_answer_names_the_request_and_the_release(anybody: Api) -> N
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
 
 
+@pytest.mark.usefixtures("app")
 async def test_metrics_count_requests_by_the_whole_route_template(admin: Api) -> None:
     item = await admin.item()
     await admin.get(f"/api/v1/items/{item['id']}")

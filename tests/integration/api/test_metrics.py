@@ -29,6 +29,7 @@ async def figure(api: Api, series: str) -> float:
     return float(found[1])
 
 
+@pytest.mark.usefixtures("app")
 async def test_the_page_for_operators_names_every_metric_and_no_other(anybody: Api) -> None:
     text = (await anybody.get("/metrics")).text
     exposed = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
@@ -39,6 +40,7 @@ async def test_the_page_for_operators_names_every_metric_and_no_other(anybody: A
     assert described == {name for name in exposed if not name.startswith(("process_", "python_"))}
 
 
+@pytest.mark.usefixtures("app")
 async def test_openmetrics_is_for_those_who_accept_it(anybody: Api) -> None:
     plain = await anybody.get("/metrics")
     given = await anybody.get("/metrics", headers=OPENMETRICS)

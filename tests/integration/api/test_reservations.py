@@ -91,12 +91,6 @@ def pod(app: FastAPI) -> Database:
     return resources.database
 
 
-@pytest.fixture
-def shelf(postgres: Postgres, database: str) -> int:
-    """A location beside the first one."""
-    return int(postgres.execute("INSERT INTO locations (name) VALUES ('Shelf') RETURNING id", database=database)[0][0])
-
-
 async def receive(api: Api, item_id: int, quantity: int, location_id: int | None = None) -> None:
     body = {"item_id": item_id, "quantity": quantity, "location_id": location_id}
     created(await api.post("/api/v1/stock/receive", body, Idempotency_Key=uuid.uuid4().hex))

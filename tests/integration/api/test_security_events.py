@@ -28,8 +28,8 @@ FAILED = SecurityEvent(SecurityEventKind.SIGN_IN_FAILED)
 
 
 @pytest.fixture
-def logged() -> Iterator[list[EventDict]]:
-    """The log's lines, which the other tests keep quiet."""
+def logged(app: FastAPI) -> Iterator[list[EventDict]]:
+    """The service's log lines, which the other tests keep quiet."""
     usual, capture = structlog.get_config(), structlog.testing.LogCapture()
     structlog.configure(processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
     yield capture.entries

@@ -301,6 +301,7 @@ def token_of_the_release_before(user_id: int, issued: float) -> dict[str, Any]:
     return {"access_token": jwt.encode(claims, SECRET_KEY, algorithm="HS256")}
 
 
+@pytest.mark.usefixtures("app")
 async def test_who_signed_in_at_the_release_before_stays_signed_in_until_they_sign_out(admin: Api) -> None:
     me = (await admin.get("/api/v1/users/me")).json()["id"]
     old = token_of_the_release_before(me, time.time() - 60)

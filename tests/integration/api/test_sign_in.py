@@ -93,6 +93,7 @@ async def test_too_many_sign_ins_at_once_are_told_to_come_again_and_not_counted(
     assert later.status_code == 401
 
 
+@pytest.mark.usefixtures("app")
 async def test_the_line_for_sign_ins_ends_somewhere(anybody: Api) -> None:
     answers = await asyncio.gather(
         *(

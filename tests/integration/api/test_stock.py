@@ -18,12 +18,6 @@ def service_settings(postgres: Postgres, database: str) -> ServiceSettings:
     return settings_for(postgres.url(database, SERVICE))
 
 
-@pytest.fixture
-def shelf(postgres: Postgres, database: str) -> int:
-    """A location beside the first one."""
-    return int(postgres.execute("INSERT INTO locations (name) VALUES ('Shelf') RETURNING id", database=database)[0][0])
-
-
 async def book(api: Api, what: str, key: str | None = None, **body: Any) -> httpx.Response:
     return await api.post(f"/api/v1/stock/{what}", body, Idempotency_Key=key or uuid.uuid4().hex)
 

@@ -25,12 +25,6 @@ def sql(postgres: Postgres, database: str) -> Sql:
     return lambda statement, *values: postgres.execute(statement, *values, database=database)
 
 
-@pytest.fixture
-def shelf(sql: Sql) -> int:
-    """A location beside the first one, which is where things are counted here."""
-    return place(sql, "Shelf")
-
-
 def place(sql: Sql, name: str, **more: Any) -> int:
     row = json.dumps({"name": name, **more})
     columns = "name, count_every_days, counted_at, archived_at, created_at"

@@ -36,6 +36,7 @@ async def service(postgres: Postgres, database: str, **settings: Any) -> AsyncIt
         yield api
 
 
+@pytest.mark.usefixtures("app")
 async def test_every_answer_has_the_security_headers(admin: Api) -> None:
     answers = {path: await admin.get(path) for path in ("/", "/livez", "/nothing", "/api/v1/items", "/api/v1/nothing")}
 
