@@ -31,10 +31,18 @@ def test_helm_install_leads_to_a_first_200(installations: Installations) -> None
         app.wait_for("a hundred answers", lambda: len(traffic.answers) > 100)
 
 
-def test_helm_test_signs_in_and_lends_an_item(serving_app: Installation) -> None:
-    ended = serving_app.run_helm("test", NAME, "--namespace", serving_app.namespace, "--logs")
+def test_helm_test_signs_in_and_lends_an_item_and_leaves_nothing_to_clear_up(serving_app: Installation) -> None:
+    with serving_app.client() as client:
+        before = client.call("GET", "/api/v1/items?limit=200&q=smoke", expect=200).body
+        ended = serving_app.run_helm("test", NAME, "--namespace", serving_app.namespace, "--logs")
+        after = client.call("GET", "/api/v1/items?limit=200&q=smoke", expect=200).body
+        archived = client.call("GET", "/api/v1/items?limit=200&q=smoke&archived=true", expect=200).body["items"]
     assert ended.code == 0, ended.said
     assert "took it back" in ended.said
+    assert before == after
+    assert [(item["on_loan"], item["archived_at"] is not None) for item in archived] == [(0, True)] * len(archived)
+    assert f"lent item {archived[-1]['id']} " in ended.said
+    assert serving_app.pods("app.kubernetes.io/component=test") == []
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/api/../metrics"])
