@@ -41,7 +41,10 @@ app.kubernetes.io/component: service
 
 {{/* Names of the Secrets that the service's pods see, as JSON; one that is named twice counts once, the last wins. */}}
 {{- define "inventory.serviceSecretNames" -}}
-{{- $names := list (include "inventory.secretName.service" .) -}}
+{{- $names := list -}}
+{{- if or .Values.postgres.enabled .Values.secrets.service.existingSecret -}}
+{{- $names = append $names (include "inventory.secretName.service" .) -}}
+{{- end -}}
 {{- if .Values.redis.enabled -}}
 {{- $names = append $names (printf "%s-redis-url" (include "inventory.fullname" .)) -}}
 {{- end -}}

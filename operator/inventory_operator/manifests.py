@@ -318,10 +318,10 @@ def _env(settings: dict[str, str]) -> list[Object]:
 
 
 def _common_container(app: App) -> Object:
-    policy = app.content.get("imagePullPolicy")
+    policy, mounts = app.content.get("imagePullPolicy"), app.content.get("template", {}).get("volumeMounts", ())
     return {
         **({"imagePullPolicy": policy} if policy else {}),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir in the pod
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],  # noqa: S108 - an emptyDir in the pod
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -335,12 +335,17 @@ def _given(template: Json, *names: str) -> Object:
 
 
 def _common_pod(app: App) -> Object:
+    template = app.content.get("template", {})
     where = ("nodeSelector", "tolerations", "priorityClassName", "serviceAccountName")
     return {
-        **_given(app.content.get("template", {}), *where),
+        **_given(template, *where),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "imagePullSecrets": [{"name": name} for name in app.content.get("imagePullSecrets", ())],
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **_given(template, "fsGroup"),
+        },
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *template.get("volumes", ())],
     }

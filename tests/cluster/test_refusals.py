@@ -29,6 +29,22 @@ def namespace_with_crd(cluster: Cluster) -> str:
         ("shop", {"image": IMAGE, "config": {"INVENTORY_SECRET_KEY": "1"}}, "config is not secret"),
         ("shop", {"image": IMAGE, "migrations": {}}, "spec.migrations.secret: Required value"),
         ("shop", {"image": IMAGE, "secrets": ["a", "b"], "migrations": {"secret": "b"}}, "must not be among secrets"),
+        ("shop", {"image": IMAGE, "template": {"volumes": [{"name": "tmp"}]}}, "name yours otherwise"),
+        ("shop", {"image": IMAGE, "template": {"volumeMounts": [{"name": "a"}]}}, 'omits all key fields ["mountPath"]'),
+        (
+            "shop",
+            {"image": IMAGE, "template": {"volumeMounts": [{"name": "a", "mountPath": "/a"}]}},
+            "must name one of volumes",
+        ),
+        (
+            "shop",
+            {
+                "image": IMAGE,
+                "template": {"volumes": [{"name": "a", "secret": {"secretName": "b"}}]},
+                "migrations": {"secret": "b"},
+            },
+            "must not be in a volume",
+        ),
         (
             "shop",
             {"image": IMAGE, "template": {"preStopSeconds": 30, "terminationGracePeriodSeconds": 40}},

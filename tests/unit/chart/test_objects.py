@@ -17,6 +17,18 @@ def test_the_ingress_shows_the_front_page_and_the_api_but_no_probe_and_no_metric
     assert {path["backend"]["service"]["name"] for path in rule["http"]["paths"]} == {"inventory"}
 
 
+def test_what_comes_as_files_needs_no_secret_of_the_service() -> None:
+    (files,) = [path for path in SCENARIOS if path.name == "files-values.yaml"]
+    app = one(scenario(files), "InventoryApp", "inventory")["spec"]
+
+    assert app["secrets"] == ["inventory-admin"]
+    assert app["migrations"]["secret"] == "inventory-database-owner"
+    assert [mount["mountPath"] for mount in app["template"]["volumeMounts"]] == [
+        "/run/secrets/inventory",
+        "/etc/database",
+    ]
+
+
 def test_the_ingress_belongs_to_no_controller_unless_told() -> None:
     ingress = one(render("--set", "ingress.enabled=true"), "Ingress", "inventory")
 

@@ -31,6 +31,8 @@ from .render import CHART, refusal, render
         ("app.strategy.rolling.maxSurge=lots", "/app/strategy/rolling/maxSurge"),
         ("app.migrations.timeoutSeconds=0", "/app/migrations/timeoutSeconds"),
         ("app.template.nodeSelectors.a=b", "/app/template"),
+        ("app.template.volumes[0].secret.secretName=a", "/app/template/volumes/0"),
+        ("app.template.volumeMounts[0].name=a", "/app/template/volumeMounts/0"),
         ("app.template.resources.requests.cpu=fast", "/app/template/resources/requests/cpu"),
         ("podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable"),
         ("podDisruptionBudget.maxUnavailable=0%", "/podDisruptionBudget/maxUnavailable"),
@@ -82,6 +84,18 @@ def test_a_wrong_value_is_refused_by_its_name(setting: str, named: str) -> None:
             "the service's pods would see it",
         ),
         ("app.secrets={inventory-migrations}", "the service's pods would see it"),
+        (
+            "app.template.volumes[0].name=owner,app.template.volumes[0].secret.secretName=inventory-migrations",
+            "the service's pods would see it",
+        ),
+        (
+            "app.template.volumeMounts[0].name=ca,app.template.volumeMounts[0].mountPath=/ca",
+            "names ca, which is none of app.template.volumes",
+        ),
+        (
+            "postgres.enabled=false,app.config.INVENTORY_DATABASE_URL_FILE=/run/secrets/url",
+            "INVENTORY_DATABASE_URL_FILE and INVENTORY_SECRET_KEY_FILE",
+        ),
         ("app.config.INVENTORY_SECRET_KEY=x", "app.config.INVENTORY_SECRET_KEY is secret"),
         ("app.config.INVENTORY_PREVIOUS_SECRET_KEYS=x", "app.config.INVENTORY_PREVIOUS_SECRET_KEYS is secret"),
         ("app.config.INVENTORY_RELEASE=x", "app.config.INVENTORY_RELEASE is set by the operator"),

@@ -110,6 +110,20 @@ def test_a_migration_runs_where_the_service_does() -> None:
     assert "topologySpreadConstraints" not in job
 
 
+def test_service_and_migration_have_the_same_volumes() -> None:
+    volume = {"name": "authority", "configMap": {"name": "database-authority"}}
+    mount = {"name": "authority", "mountPath": "/etc/database", "readOnly": True}
+    app = an_app(content={"image": "a:1", "template": {"volumes": [volume], "volumeMounts": [mount], "fsGroup": 10001}})
+    service = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))["spec"]["template"]["spec"]
+    job = manifests.expand_job(app, "abc", 1, 1, "a:1")["spec"]["template"]["spec"]
+    for spec in (service, job):
+        assert [each["name"] for each in spec["volumes"]] == ["tmp", "authority"]
+        assert spec["volumes"][1] == volume
+        assert [each["mountPath"] for each in spec["containers"][0]["volumeMounts"]] == ["/tmp", "/etc/database"]
+        assert spec["containers"][0]["volumeMounts"][1] == mount
+        assert spec["securityContext"]["fsGroup"] == 10001
+
+
 @pytest.mark.parametrize(("pre_stop", "grace"), [({}, 45), ({"preStopSeconds": 60}, 100), ({"preStopSeconds": 0}, 40)])
 def test_a_pod_has_time_to_drain_after_its_pre_stop(pre_stop: dict[str, int], grace: int) -> None:
     app = an_app(content={"image": "a:1", "template": pre_stop})
