@@ -68,8 +68,9 @@ def service(found: Stores, database: str, port: int, program: str = "", **settin
 
 
 @contextmanager
-def baseline(found: Stores, database: str, port: int, application: str) -> Iterator[Server]:
+def baseline(found: Stores, database: str, port: int, application: str, cached: str = "") -> Iterator[Server]:
     environment = {
+        "BASELINE_CACHED": cached,
         "BASELINE_DATABASE_URL": found.postgres.url(database, SERVICE),
         "BASELINE_REDIS_URL": found.redis_url,
     }
@@ -87,6 +88,12 @@ def sign_in(server: Server) -> str:
     )
     with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as answer:
         return str(json.load(answer)["access_token"])
+
+
+def answer(server: Server, path: str, token: str) -> str:
+    request = urllib.request.Request(server.url + path, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as found:
+        return str(found.read(), "utf-8")
 
 
 @contextmanager
