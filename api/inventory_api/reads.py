@@ -6,12 +6,12 @@ must see one state, uses `Database.transaction()`.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
+from pydantic_core import from_json
 from sqlalchemy import JSON, SelectBase, TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -95,7 +95,7 @@ class Reads:
         rows = [dict(row) for row in found]
         for column in statement.documents:
             for row in rows:
-                row[column] = row[column] and json.loads(row[column])
+                row[column] = row[column] and from_json(row[column])
         return rows
 
     async def row(self, statement: Statement, **values: Any) -> ReadRow | None:

@@ -1,8 +1,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Select, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory_api.items.models import Item, KitPart
 from inventory_api.ledger.models import StockLevel
@@ -19,13 +32,22 @@ _CLAIMS = text(
 )
 
 
+def _object(**fields: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """The names stand in the statement: as parameters, they would be sent with each use of it."""
+    pairs: Iterable[tuple[Any, Any]] = ((literal_column(f"'{name}'"), value) for name, value in fields.items())
+    return func.json_build_object(*(each for pair in pairs for each in pair))
+
+
 def _whole() -> Select[*tuple[Any, ...]]:
-    level = func.json_build_object(
-        *("location_id", StockLevel.location_id, "on_hand", StockLevel.on_hand, "on_loan", StockLevel.on_loan),
-        *("reserved", StockLevel.reserved, "available", StockLevel.on_hand - StockLevel.reserved),
+    level = _object(
+        location_id=StockLevel.location_id,
+        on_hand=StockLevel.on_hand,
+        on_loan=StockLevel.on_loan,
+        reserved=StockLevel.reserved,
+        available=StockLevel.on_hand - StockLevel.reserved,
     )
     levels = select(func.json_agg(level, type_=JSON).aggregate_order_by(StockLevel.location_id))
-    part = func.json_build_object("item_id", KitPart.item_id, "quantity", KitPart.quantity)
+    part = _object(item_id=KitPart.item_id, quantity=KitPart.quantity)
     parts = select(func.json_agg(part, type_=JSON).aggregate_order_by(KitPart.item_id))
     there = StockLevel.on_hand + StockLevel.on_loan > 0
     return select(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, column, text
+from sqlalchemy import Integer, column, text
 
 from inventory_api.items.models import APART, Item, Tracking
 from inventory_api.items.schemas import ItemQuery
@@ -202,13 +202,18 @@ async def _found(reads: Reads, wanted: _Wanted, statement: str, **more: Any) -> 
     """A page of the statement's items, and a next one if there is one more of them."""
     limit = wanted.query.limit
     parameters = _parameters(wanted, count=limit + 1, **more)
-    items = await reads.rows(_statement(f"{statement} LIMIT :count", *_COLUMNS), **parameters)
+    items = await reads.rows(_statement_of_items(f"{statement} LIMIT :count"), **parameters)
     return Found(items[:limit], _place_of(wanted, items[limit - 1]) if len(items) > limit else None)
 
 
 @lru_cache(maxsize=_STATEMENTS)
-def _statement(sql: str, *columns: ColumnElement[Any]) -> Statement:
-    return Statement(text(sql).columns(*columns) if columns else text(sql))
+def _statement(sql: str) -> Statement:
+    return Statement(text(sql))
+
+
+@lru_cache(maxsize=_STATEMENTS)
+def _statement_of_items(sql: str) -> Statement:
+    return Statement(text(sql).columns(*_COLUMNS))
 
 
 def _place_of(wanted: _Wanted, row: ReadRow) -> Position:
