@@ -2,9 +2,11 @@
 much as reading it; so where much is read, the endpoint says its shape as `response_model` and returns this.
 """
 
+from collections.abc import Mapping
+
 from fastapi import Response
 from pydantic import BaseModel
 
 
-def as_json(shown: BaseModel) -> Response:
-    return Response(shown.__pydantic_serializer__.to_json(shown), media_type="application/json")
+def as_json(shown: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(shown.__pydantic_serializer__.to_json(shown), headers=headers, media_type="application/json")

@@ -24,6 +24,7 @@ from inventory_api.cache import Cache
 from inventory_api.categories.endpoints import router as categories
 from inventory_api.database import Database
 from inventory_api.dependencies import report
+from inventory_api.direct_routes import DirectRoutes
 from inventory_api.docs_page import router as docs
 from inventory_api.figures import service as figures
 from inventory_api.health.endpoints import router as health
@@ -112,6 +113,8 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
         openapi_url="/api/openapi.json",
         # A redirect would name http, whatever the proxy speaks, and callers would send password or token there.
         redirect_slashes=False,
+        # Requests are traced and counted by middleware of ours; FastAPI would ask anew each time whether it should.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
     )
@@ -129,6 +132,7 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     app.include_router(_root(settings))
     app.include_router(docs)
     app.include_router(probes.router)
+    app.router.middleware_stack = DirectRoutes(app.router.middleware_stack, app.routes)
     return app
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, Request, Security
 from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import Scope
 
 from inventory_api.authentication import caller_of
 from inventory_api.problems import Problem, request_id, unavailable
@@ -58,21 +59,30 @@ Session = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 
 
 async def _authenticated(request: Request) -> Principal:
-    known: Principal | None = getattr(request.state, "caller", None)
+    state: dict[str, Any] = request.scope["state"]
+    known: Principal | None = state.get("caller")
     if known is not None:
         return known  # another dependency has asked
     resources = _serving_of(request)
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    token = given if scheme.lower() == "bearer" else ""
+    token = _bearer(request.scope)
     is_safe = request.method in _SAFE
     caller = resources.known_callers.get(token) if is_safe else None
     if caller is None:
         caller = await _look_up(resources, token)
         resources.known_callers.keep(token, caller)
-    request.state.caller, request.state.user_id = caller, caller.id
+    state["caller"], state["user_id"] = caller, caller.id
     if not is_safe:
         demand_change(caller)
     return caller
+
+
+def _bearer(scope: Scope) -> str:
+    """Of several headers, it is the first one's."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, given = value.decode("latin-1").partition(" ")
+            return given if scheme.lower() == "bearer" else ""
+    return ""
 
 
 async def _look_up(resources: Resources, token: str) -> Principal:

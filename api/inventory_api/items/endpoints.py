@@ -3,7 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from inventory_api.answers import as_json
-from inventory_api.concurrency import IfMatch, with_etag
+from inventory_api.concurrency import IfMatch, etag, with_etag
 from inventory_api.dependencies import Caller, Reading, Session
 from inventory_api.fields import PathId
 from inventory_api.idempotency.header import OptionalIdempotencyKey, created
@@ -37,9 +37,7 @@ async def list_items(query: Annotated[ItemQuery, Query()], reads: Reading) -> Re
 @router.get("/{item_id}", response_model=ItemFound)
 async def get_item(item_id: PathId, reads: Reading) -> Response:
     found = ItemFound.model_validate(await service.get_whole(reads, item_id))
-    response = as_json(found)
-    with_etag(response, found)
-    return response
+    return as_json(found, {"ETag": etag(found.version)})
 
 
 @router.patch("/{item_id}", response_model=ItemShown)

@@ -1,7 +1,8 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
+from inventory_api.answers import as_json
 from inventory_api.dependencies import Caller, Reading, Shared
 from inventory_api.pages import Page, PageQuery, page_of
 from inventory_api.places import page_of_places
@@ -22,9 +23,9 @@ from inventory_api.reports.schemas import (
 router = APIRouter(prefix="/reports", tags=["reports"])
 
 
-@router.get("/statistics")
-async def get_statistics(caller: Caller, reads: Reading, shared: Shared) -> Statistics:
-    return await service.statistics(reads, shared.cache, caller)
+@router.get("/statistics", response_model=Statistics)
+async def get_statistics(caller: Caller, reads: Reading, shared: Shared) -> Response:
+    return as_json(await service.statistics(reads, shared.cache, caller))
 
 
 @router.get("/low-stock")
@@ -54,7 +55,7 @@ async def list_most_used(query: Annotated[MostUsedQuery, Query()], caller: Calle
     return page_of_places(rows, query, UseOfItem, lambda row: (row["number"], row["id"]))
 
 
-@router.get("/value")
-async def get_value(caller: Caller, reads: Reading, shared: Shared) -> StockValue:
+@router.get("/value", response_model=StockValue)
+async def get_value(caller: Caller, reads: Reading, shared: Shared) -> Response:
     """What all that is owned is worth, by category and by location."""
-    return await service.value(reads, shared.cache, caller)
+    return as_json(await service.value(reads, shared.cache, caller))
