@@ -41,15 +41,19 @@ class Statement:
 async def rows_within(session: AsyncSession, statement: Statement, **values: Any) -> list[ReadRow]:
     """The rows of a statement that is run in the session's transaction, past the session: it may also write.
 
-    Something else must have been run in the transaction before, for it begins only then. Raises asyncpg's errors.
+    Documents are given as text. Raises asyncpg's errors, but SQLAlchemy's for the first statement of a transaction.
     """
+    arguments = statement.arguments(values)
     connection: Any = session.info.get(_CONNECTION)
-    if connection is None:
-        raw = await (await session.connection()).get_raw_connection()
-        connection = session.info[_CONNECTION] = raw.driver_connection
-        assert connection.is_in_transaction()  # noqa: S101 - what is written must not be kept by itself
-    # SQLAlchemy has taught its connections to read documents; they are given as text all the same.
-    return [dict(row) for row in await connection.fetch(statement.sql, *statement.arguments(values))]
+    if connection is not None:
+        return [dict(row) for row in await connection.fetch(statement.sql, *arguments)]
+    # The transaction begins with the first statement that SQLAlchemy runs.
+    begun = await session.connection()
+    found = await begun.exec_driver_sql(statement.sql, tuple(arguments))
+    connection = (await begun.get_raw_connection()).driver_connection
+    assert connection is not None and connection.is_in_transaction()  # noqa: S101, PT018 - else it is kept by itself
+    session.info[_CONNECTION] = connection
+    return [dict(row) for row in found.mappings()]
 
 
 class Reads:

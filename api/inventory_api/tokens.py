@@ -1,6 +1,7 @@
 """Access tokens: signed, short-lived, and saying only who the caller is and what they signed in to."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ _ALGORITHM = "HS256"
 _ISSUER = "inventory-api"
 # The clocks of two nodes may be that far apart: the pod that issued a token may be ahead of the one that reads it.
 _LEEWAY_SECONDS = 30
+_KNOWN_AT_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Tokens:
         self._key = key
         self._key_id = _key_id(key)
         self._keys = {_key_id(each): each for each in (key, *others)}
+        self._known: dict[str, tuple[Claims, float]] = {}
+        """What tokens said that were read before, and until when each is valid: its signature stays what it was."""
         self.seconds = seconds
 
     def issue(self, user_id: int, session_id: int) -> str:
@@ -39,6 +43,19 @@ class Tokens:
 
     def read(self, token: str) -> Claims | None:
         """What the token says; None if it isn't one of ours, or no longer valid."""
+        found = self._known.get(token)
+        if found is None:
+            found = self._verified(token)
+            if found is not None:
+                self._keep(token, found)
+        return found[0] if found is not None and time.time() < found[1] else None
+
+    def _keep(self, token: str, found: "tuple[Claims, float]") -> None:
+        if len(self._known) >= _KNOWN_AT_MOST:
+            self._known.clear()
+        self._known[token] = found
+
+    def _verified(self, token: str) -> "tuple[Claims, float] | None":
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
         except jwt.InvalidTokenError:
@@ -46,9 +63,9 @@ class Tokens:
         if key_id is not None:
             return self._read(token, self._keys[key_id]) if key_id in self._keys else None
         # A release that knew one key only named none.
-        return next((claims for key in self._keys.values() if (claims := self._read(token, key))), None)
+        return next((found for key in self._keys.values() if (found := self._read(token, key))), None)
 
-    def _read(self, token: str, key: str) -> Claims | None:
+    def _read(self, token: str, key: str) -> "tuple[Claims, float] | None":
         try:
             claims = jwt.decode(
                 token,
@@ -59,11 +76,12 @@ class Tokens:
                 options={"require": ["exp", "iat", "iss", "sub"]},
             )
             session_id = claims.get("sid")
-            return Claims(
+            read = Claims(
                 user_id=int(claims["sub"]),
                 session_id=None if session_id is None else int(session_id),
                 issued_at=datetime.fromtimestamp(claims["iat"], UTC),
             )
+            return read, float(claims["exp"]) + _LEEWAY_SECONDS
         except (jwt.InvalidTokenError, ValueError):
             return None
 

@@ -9,7 +9,9 @@ from inventory_api.idempotency.models import StoredResponse
 from inventory_api.reads import ReadRow, Statement, rows_within
 
 # Made once: a check-out has little else to do.
-_RESERVE = select(func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
+_RESERVE = Statement(
+    select(func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)).label("is_reserved"))
+)
 _GET = Statement(
     select(StoredResponse.fingerprint, StoredResponse.status, StoredResponse.body).where(
         StoredResponse.user_id == bindparam("user_id"),
@@ -25,7 +27,8 @@ _ADD = Statement(
 
 async def reserve(session: AsyncSession, user_id: int, operation: str, key: str) -> bool:
     """Holds the key until the transaction ends; False if another request holds it now."""
-    return bool(await session.scalar(_RESERVE, {"name": f"idempotency:{user_id}:{operation}:{key}"}))
+    (row,) = await rows_within(session, _RESERVE, name=f"idempotency:{user_id}:{operation}:{key}")
+    return bool(row["is_reserved"])
 
 
 async def get(session: AsyncSession, user_id: int, operation: str, key: str) -> ReadRow | None:

@@ -1,4 +1,6 @@
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -19,7 +21,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory_api.items.models import Item, KitPart
 from inventory_api.ledger.models import StockLevel
-from inventory_api.reads import ReadRow, Reads, Statement
+from inventory_api.reads import ReadRow, Reads, Statement, rows_within
 
 # Loans and reservations are domains above this one, so their tables are named by hand.
 _CLAIMS = text(
@@ -30,6 +32,17 @@ _CLAIMS = text(
             AS reservations
     """
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LockedItem:
+    """What decides about an item's stock; nobody else changes it until the transaction ends."""
+
+    id: int
+    sku: str
+    tracking: str
+    quantity: int
+    archived_at: datetime | None
 
 
 def _object(**fields: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[Any]:
@@ -60,6 +73,11 @@ def _whole() -> Select[*tuple[Any, ...]]:
 
 # Made once: nothing is read as often as one item.
 _WHOLE = Statement(_whole())
+_LOCK = Statement(
+    select(*(getattr(Item, field.name) for field in fields(LockedItem)))
+    .where(Item.id == bindparam("item_id"))
+    .with_for_update(key_share=True)
+)
 
 
 async def get(session: AsyncSession, item_id: int) -> Item | None:
@@ -107,6 +125,12 @@ async def lock(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item
         .execution_options(populate_existing=True)
     )
     return {item.id: item for item in await session.scalars(statement)}
+
+
+async def lock_one(session: AsyncSession, item_id: int) -> LockedItem | None:
+    """The same for one, of which only that is read which decides about its stock."""
+    found = await rows_within(session, _LOCK, item_id=item_id)
+    return LockedItem(**found[0]) if found else None
 
 
 async def claims(session: AsyncSession, item_id: int) -> tuple[int, int]:

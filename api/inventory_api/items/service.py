@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +12,7 @@ from inventory_api.concurrency import demand_version
 from inventory_api.database import broken_constraint, table_that_refers
 from inventory_api.items import repository, search
 from inventory_api.items.models import Item, Tracking
+from inventory_api.items.repository import LockedItem
 from inventory_api.items.schemas import ItemChange, ItemCreate, ItemQuery, Parts
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
@@ -25,6 +26,7 @@ from inventory_api.trees import service as trees_service
 from inventory_api.users.permissions import Permission, Principal, demand
 
 _KIND = "item"
+AnyItem = TypeVar("AnyItem", Item, LockedItem)
 _AUDITED = (
     *("name", "sku", "category_id", "tracking", "description", "barcode", "attributes", "minimum_stock"),
     *("photo_links", "unit_value_cents", "archived_at"),
@@ -151,19 +153,19 @@ async def get_whole(reads: Reads, item_id: int) -> ReadRow:
     return found
 
 
-async def locked(session: AsyncSession, item_id: int, tracking: Tracking | None = None) -> Item:
+async def locked(session: AsyncSession, item_id: int, tracking: Tracking | None = None) -> LockedItem:
     """The item, which nobody else moves, lends or changes until the transaction ends.
 
     Raises a 404 Problem where there is none, and a 409 Problem where it is archived or tracked in another way.
     """
-    item = await _locked(session, item_id)
+    item = _existing(await repository.lock_one(session, item_id))
     demand_in_use(item)
     if tracking is not None and item.tracking != tracking:
         raise _other_tracking(item, tracking)
     return item
 
 
-def demand_in_use(item: Item) -> None:
+def demand_in_use(item: Item | LockedItem) -> None:
     """Raises a 409 Problem where the item is archived."""
     if item.archived_at is not None:
         raise conflict("archived", f"The item {item.sku} is archived.")
@@ -199,13 +201,13 @@ def _fields(item: Item) -> dict[str, Any]:
     return {name: getattr(item, name) for name in _AUDITED}
 
 
-def _existing(item: Item | None) -> Item:
+def _existing(item: AnyItem | None) -> AnyItem:
     if item is None:
         raise not_found(_KIND)
     return item
 
 
-def _other_tracking(item: Item, tracking: Tracking) -> Problem:
+def _other_tracking(item: Item | LockedItem, tracking: Tracking) -> Problem:
     return conflict("other-tracking", f"The item {item.sku} is tracked by {item.tracking}, not by {tracking}.")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
-from inventory_api.reads import Statement, rows_within
+from inventory_api.reads import ReadRow, Statement, rows_within
 
 _DIFFERENCES = text(
     """
@@ -102,21 +102,22 @@ class Entry:
 _ENTER = Statement(
     insert(StockEntry).values({field.name: bindparam(field.name) for field in fields(Entry)}).returning(StockEntry)
 )
+_LEFT = (StockLevel.on_hand - StockLevel.reserved).label("available")
 _FULLEST = Statement(
-    select(StockLevel)
+    select(StockLevel.location_id, _LEFT)
     .where(StockLevel.item_id == bindparam("item_id"))
-    .order_by((StockLevel.on_hand - StockLevel.reserved).desc(), StockLevel.location_id)
+    .order_by(_LEFT.desc(), StockLevel.location_id)
     .limit(1)
 )
 
 
-async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[StockEntry]:
-    """The entries, in the order given; the items' locks are held.
+async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[ReadRow]:
+    """The entries' columns, in the order given; the items' locks are held.
 
     Raises asyncpg's CheckViolationError where a level would fall below zero.
     """
     found = [await rows_within(session, _ENTER, **vars(entry)) for entry in entries]
-    return [StockEntry(**rows[0]) for rows in found]
+    return [rows[0] for rows in found]
 
 
 async def enter_many(session: AsyncSession, entries: Sequence[Entry]) -> None:
@@ -138,10 +139,13 @@ async def level(session: AsyncSession, item_id: int, location_id: int) -> StockL
     return await session.get(StockLevel, (item_id, location_id), populate_existing=True)
 
 
-async def fullest(session: AsyncSession, item_id: int) -> StockLevel | None:
-    """The level with the most that is available; None where nothing was ever entered. The item's lock is held."""
+async def fullest(session: AsyncSession, item_id: int) -> tuple[int, int] | None:
+    """The location with the most that is available, and how many that are; None where nothing was ever entered.
+
+    The item's lock is held.
+    """
     found = await rows_within(session, _FULLEST, item_id=item_id)
-    return StockLevel(**found[0]) if found else None
+    return (found[0]["location_id"], found[0]["available"]) if found else None
 
 
 async def available(session: AsyncSession, item_id: int) -> dict[int, int]:

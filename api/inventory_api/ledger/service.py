@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory_api.cache import outdate
 from inventory_api.ledger import repository
-from inventory_api.ledger.models import StockEntry
 from inventory_api.ledger.repository import Entry
 from inventory_api.problems import conflict
+from inventory_api.reads import ReadRow
 
 
-async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[StockEntry]:
-    """Adds the entries; the database changes the levels with them.
+async def enter(session: AsyncSession, entries: Sequence[Entry]) -> Sequence[ReadRow]:
+    """Adds the entries, whose columns it returns; the database changes the levels with them.
 
     Whoever enters more than one holds the items' locks first (`items.repository.lock`), in the order of their ids:
     else two who enter the same in different orders would wait for each other.

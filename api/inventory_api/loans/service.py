@@ -10,6 +10,7 @@ from inventory_api.cache import outdate
 from inventory_api.items import repository as items
 from inventory_api.items import service as items_service
 from inventory_api.items.models import Item, Tracking
+from inventory_api.items.repository import LockedItem
 from inventory_api.ledger import repository as levels
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
@@ -128,7 +129,7 @@ async def get(session: AsyncSession, caller: Principal, loan_id: int) -> Loan:
 
 async def _lend(
     session: AsyncSession,
-    item: Item,
+    item: Item | LockedItem,
     quantity: int,
     terms: _Terms,
     location_id: int | None,
@@ -139,10 +140,9 @@ async def _lend(
     if unit_ids is not None:
         raise _refused("not-in-units", f"The item {item.sku} is tracked by quantity: it has no units to choose.")
     if location_id is None:
-        fullest = await levels.fullest(session, item.id)
-        if fullest is None or fullest.available < quantity:
-            raise conflict("out-of-stock", _too_few(item, quantity, fullest.available if fullest else 0))
-        location_id = fullest.location_id
+        location_id, available = await levels.fullest(session, item.id) or (None, 0)
+        if location_id is None or available < quantity:
+            raise conflict("out-of-stock", _too_few(item, quantity, available))
     loan = await _add(session, item, quantity, terms, location_id)
     entry = Entry(
         item.id,
@@ -159,7 +159,7 @@ async def _lend(
 
 async def _lend_units(
     session: AsyncSession,
-    item: Item,
+    item: Item | LockedItem,
     quantity: int,
     terms: _Terms,
     location_id: int | None,
@@ -207,7 +207,7 @@ async def _lend_reserved(
     return loan
 
 
-async def _lend_kit(session: AsyncSession, kit: Item, quantity: int, wanted: CheckOut, terms: _Terms) -> Loan:
+async def _lend_kit(session: AsyncSession, kit: LockedItem, quantity: int, wanted: CheckOut, terms: _Terms) -> Loan:
     if wanted.unit_ids is not None:
         raise _refused("not-in-units", f"The item {kit.sku} is a kit: it has no units of its own to choose.")
     # The kit's own lock, which the caller holds, keeps its list of parts as it is.
@@ -226,7 +226,7 @@ async def _lend_kit(session: AsyncSession, kit: Item, quantity: int, wanted: Che
 
 async def _add(
     session: AsyncSession,
-    item: Item,
+    item: Item | LockedItem,
     quantity: int,
     terms: _Terms,
     location_id: int | None,
@@ -422,7 +422,7 @@ def _demand_renewable(loan: Loan, due_at: datetime, policy: Policy) -> None:
         raise _refused("due-earlier", "A renewal can only be to a later time.")
 
 
-def _too_few(item: Item, wanted: int, available: int) -> str:
+def _too_few(item: Item | LockedItem, wanted: int, available: int) -> str:
     return f"Of the item {item.sku}, {available} are available in one place, which is fewer than {wanted}."
 
 

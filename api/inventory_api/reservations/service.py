@@ -12,6 +12,7 @@ from inventory_api.database import Database, is_passing
 from inventory_api.items import repository as items
 from inventory_api.items import service as items_service
 from inventory_api.items.models import Item, Tracking
+from inventory_api.items.repository import LockedItem
 from inventory_api.ledger import repository as levels
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
@@ -252,7 +253,7 @@ async def availability(session: AsyncSession, item_id: int, query: AvailabilityQ
 
 async def _book(
     session: AsyncSession,
-    item: Item,
+    item: LockedItem,
     starts_at: datetime,
     ends_at: datetime,
     lead: timedelta,
@@ -392,7 +393,7 @@ def _by_location(units_here: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
     return found
 
 
-async def _item(session: AsyncSession, wanted: Reserve) -> Item:
+async def _item(session: AsyncSession, wanted: Reserve) -> LockedItem:
     """The item, under its lock. Raises a 409 Problem where it or the unit can't be reserved."""
     if wanted.unit_id is None:
         item = await items_service.locked(session, wanted.item_id or 0)
@@ -406,7 +407,7 @@ async def _item(session: AsyncSession, wanted: Reserve) -> Item:
     return item
 
 
-def _demand_pieces(item: Item) -> None:
+def _demand_pieces(item: Item | LockedItem) -> None:
     if item.tracking == Tracking.KIT:
         raise conflict("kit", f"The item {item.sku} is a kit: only its parts are reserved.")
 
@@ -455,7 +456,7 @@ def _over(reservation: Reservation) -> Problem:
     return conflict("reservation-over", f"The reservation is {status}.")
 
 
-def _too_few(item: Item, free: int, wanted: int, starts_at: datetime, ends_at: datetime) -> str:
+def _too_few(item: LockedItem, free: int, wanted: int, starts_at: datetime, ends_at: datetime) -> str:
     when = f"from {_shown(starts_at)} until {_shown(ends_at)}"
     return f"Of the item {item.sku}, {free} units are free {when}, which is fewer than {wanted}."
 

@@ -7,8 +7,8 @@ from inventory_api.dependencies import Caller, Session
 from inventory_api.fields import Input, PathId
 from inventory_api.idempotency.header import IdempotencyKey, response_of
 from inventory_api.idempotency.service import Answer, answer_once
-from inventory_api.ledger.models import StockEntry
 from inventory_api.pages import Page, page_of
+from inventory_api.reads import ReadRow
 from inventory_api.stock import service
 from inventory_api.stock.schemas import (
     Adjustment,
@@ -70,7 +70,7 @@ async def get_item_stock(item_id: PathId, _caller: Caller, session: Session) -> 
 
 
 async def _booked_once(
-    book: Callable[[Session, Caller, Wanted], Awaitable[Sequence[StockEntry]]],
+    book: Callable[[Session, Caller, Wanted], Awaitable[Sequence[ReadRow]]],
     wanted: Wanted,
     key: str,
     caller: Caller,

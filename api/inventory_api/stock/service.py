@@ -11,18 +11,19 @@ from inventory_api.ledger.models import EntryKind, StockEntry, StockLevel
 from inventory_api.ledger.repository import Entry
 from inventory_api.locations import service as locations
 from inventory_api.problems import Problem
+from inventory_api.reads import ReadRow
 from inventory_api.reservations import service as reservations
 from inventory_api.stock.schemas import Adjustment, EntryQuery, LevelQuery, Move, Receipt, WriteOff
 from inventory_api.users.permissions import Permission, Principal, demand
 
 
-async def receive(session: AsyncSession, caller: Principal, wanted: Receipt) -> Sequence[StockEntry]:
+async def receive(session: AsyncSession, caller: Principal, wanted: Receipt) -> Sequence[ReadRow]:
     return await _book(
         session, caller, wanted.item_id, EntryKind.RECEIVE, wanted.reason, {wanted.location_id: wanted.quantity}
     )
 
 
-async def move(session: AsyncSession, caller: Principal, wanted: Move) -> Sequence[StockEntry]:
+async def move(session: AsyncSession, caller: Principal, wanted: Move) -> Sequence[ReadRow]:
     if wanted.from_location_id == wanted.to_location_id:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "same-location", "A move needs two different locations.")
     differences: dict[int | None, int] = {
@@ -32,14 +33,14 @@ async def move(session: AsyncSession, caller: Principal, wanted: Move) -> Sequen
     return await _book(session, caller, wanted.item_id, EntryKind.MOVE, wanted.reason, differences)
 
 
-async def adjust(session: AsyncSession, caller: Principal, wanted: Adjustment) -> Sequence[StockEntry]:
+async def adjust(session: AsyncSession, caller: Principal, wanted: Adjustment) -> Sequence[ReadRow]:
     """Books what is there more or less than was known."""
     return await _book(
         session, caller, wanted.item_id, EntryKind.ADJUST, wanted.reason, {wanted.location_id: wanted.difference}
     )
 
 
-async def write_off(session: AsyncSession, caller: Principal, wanted: WriteOff) -> Sequence[StockEntry]:
+async def write_off(session: AsyncSession, caller: Principal, wanted: WriteOff) -> Sequence[ReadRow]:
     return await _book(
         session, caller, wanted.item_id, EntryKind.WRITE_OFF, wanted.reason, {wanted.location_id: -wanted.quantity}
     )
@@ -68,7 +69,7 @@ async def _book(
     kind: EntryKind,
     reason: str,
     differences: Mapping[int | None, int],
-) -> Sequence[StockEntry]:
+) -> Sequence[ReadRow]:
     """Changes what is on hand at each of the locations, of which None is the first one."""
     demand(caller, Permission.MOVE_STOCK)
     item = await items.locked(session, item_id, Tracking.QUANTITY)

@@ -9,7 +9,8 @@ from inventory_api.audit import service as audit
 from inventory_api.cache import outdate
 from inventory_api.concurrency import demand_version
 from inventory_api.items import service as items
-from inventory_api.items.models import Item, Tracking
+from inventory_api.items.models import Tracking
+from inventory_api.items.repository import LockedItem
 from inventory_api.ledger import service as ledger
 from inventory_api.ledger.models import EntryKind
 from inventory_api.ledger.repository import Entry
@@ -127,7 +128,7 @@ def _kind(owned: int, reserved: int) -> EntryKind:
     return EntryKind.HOLD if reserved > 0 else EntryKind.RELEASE
 
 
-async def _locked(session: AsyncSession, unit_id: int) -> tuple[Item, Unit]:
+async def _locked(session: AsyncSession, unit_id: int) -> tuple[LockedItem, Unit]:
     """The unit as it is under its item's lock."""
     unit = await get(session, unit_id)
     item = await items.locked(session, unit.item_id)

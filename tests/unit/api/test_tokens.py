@@ -54,6 +54,25 @@ def test_a_token_is_nobodys_when_clocks_differ_by_more(seconds: int) -> None:
     assert Tokens(KEY, 0).read(token_for_no_time(ahead=seconds)) is None
 
 
+def test_a_token_that_was_read_before_is_nobodys_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens(KEY, 60)
+    token = tokens.issue(7, 3)
+    assert user_id(tokens.read(token)) == user_id(tokens.read(token)) == 7
+
+    now = time.time() + 60 + 31
+    monkeypatch.setattr(time, "time", lambda: now)
+
+    assert tokens.read(token) is None
+
+
+def test_what_is_like_a_token_that_was_read_before_is_nobodys() -> None:
+    tokens = Tokens(KEY, 60)
+    head, claims, signature = tokens.issue(7, 3).split(".")
+    assert tokens.read(f"{head}.{claims}.{signature}") is not None
+
+    assert tokens.read(f"{head}.{claims}.{signature[::-1]}") is None
+
+
 OLD, NEW = "o" * 32, "n" * 32
 
 
