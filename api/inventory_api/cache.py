@@ -74,6 +74,47 @@ class _Found:
     value: Any = None
 
 
+@dataclass(frozen=True)
+class _Record:
+    """An answer as it is kept: the marks it is of, when its computing began, and how many seconds it took."""
+
+    generation: str
+    outdated: str
+    at: float
+    took: float
+    value: Any
+
+
+class _Questions:
+    """Puts one question for all who have it at the same time.
+
+    Who comes while it is put shares the next one with others that do: no answer is older than the wish for it.
+    """
+
+    def __init__(self, put: Callable[[], Coroutine[Any, Any, "_Found"]]) -> None:
+        self._put = put
+        self._now: asyncio.Task[_Found] | None = None
+        self._next: asyncio.Task[_Found] | None = None
+
+    async def ask(self) -> "_Found":
+        """Raises what putting the question raises; nobody who leaves ends it for others."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._put_after(self._now))
+            self._next.add_done_callback(_heard)
+        return await asyncio.shield(self._next)
+
+    def cancel(self) -> None:
+        for task in (self._now, self._next):
+            if task is not None:
+                task.cancel()
+
+    async def _put_after(self, before: "asyncio.Task[_Found] | None") -> "_Found":
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        self._now, self._next = self._next, None
+        return await self._put()
+
+
 class _AwayError(Exception):
     """Redis did not answer."""
 
@@ -101,6 +142,9 @@ class Cache:
         self._lost: set[str] = set()
         self._outdated: set[str] = set()
         self._marking: asyncio.Task[None] | None = None
+        self._questions: dict[Entry[Any], _Questions] = {}
+        self._records: dict[Entry[Any], tuple[bytes, _Record]] = {}
+        """What was kept of each entry when it was looked at last, and what it says: it seldom is something else."""
         self._return: asyncio.Task[None] | None = None
 
     async def get(self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]]) -> Kept:
@@ -142,12 +186,20 @@ class Cache:
                 self._lost.add(namespace)
 
     async def close(self) -> None:
+        for questions in self._questions.values():
+            questions.cancel()
         tasks = [*self._flights.values(), *(task for task in (self._return, self._marking) if task)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, entry: Entry[Kept]) -> "_Found":
+        questions = self._questions.get(entry)
+        if questions is None:
+            questions = self._questions[entry] = _Questions(partial(self._look_in_redis, entry))
+        return await questions.ask()
+
+    async def _look_in_redis(self, entry: Entry[Kept]) -> "_Found":
         names = [self._key(entry), self._generation(entry.namespace), self._mark_of(entry.namespace)]
         kept, generation, mark = await self._ask(lambda redis: redis.mget(names))
         if generation is None:
@@ -155,14 +207,26 @@ class Cache:
             await self._ask(lambda redis: redis.set(names[1], uuid.uuid4().hex, nx=True))
             generation = await self._ask(lambda redis: redis.get(names[1])) or b""
         now, outdated = generation.decode(), (mark or b"").decode()
-        with suppress(ValueError, KeyError, TypeError):
-            record = json.loads(kept or "null")
-            if record and record["generation"] == now:
-                age = time.time() - record["at"]
-                if record["outdated"] != outdated and age >= _WORTH * record["took"]:
-                    age = max(age, _LIFE_SECONDS)
-                return _Found(now, outdated, age, entry.shape.validate_python(record["value"]))
+        if kept is not None:
+            with suppress(ValueError, KeyError, TypeError):
+                record = self._read(entry, kept)
+                if record.generation == now:
+                    age = time.time() - record.at
+                    if record.outdated != outdated and age >= _WORTH * record.took:
+                        age = max(age, _LIFE_SECONDS)
+                    return _Found(now, outdated, age, record.value)
         return _Found(now, outdated)
+
+    def _read(self, entry: Entry[Kept], kept: bytes) -> "_Record":
+        """Raises ValueError, KeyError or TypeError where it is no record of this shape."""
+        known = self._records.get(entry)
+        if known is not None and known[0] == kept:
+            return known[1]
+        told = json.loads(kept)
+        value = entry.shape.validate_python(told["value"])
+        record = _Record(told["generation"], told["outdated"], told["at"], told["took"], value)
+        self._records[entry] = kept, record
+        return record
 
     async def _await(self, entry: Entry[Kept], compute: Callable[[], Awaitable[Kept]]) -> Kept:
         """What another pod computes, or what is computed here once the other gives up or takes too long."""
@@ -288,6 +352,12 @@ class Cache:
 
     def _mark_of(self, namespace: str) -> str:
         return f"{_PREFIX}:{{{self._owner}:{namespace}}}:outdated"
+
+
+def _heard(done: asyncio.Task[Any]) -> None:
+    """Everybody may have left before it failed."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _of(task: asyncio.Task[Kept]) -> Kept:

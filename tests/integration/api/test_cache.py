@@ -14,6 +14,7 @@ from inventory_api.metrics import Metrics
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.integration.api.relay import redis_relay
 from tests.integration.api.services import settings_for
@@ -365,3 +366,42 @@ async def test_a_commit_while_redis_comes_back_lets_go_of_what_it_touched_too(
 
 async def _has_begun(count: Count, times: int = 1) -> bool:
     return count.times == times
+
+
+class Held(Redis):
+    """Its answers come late: they tell what was there when they were asked for."""
+
+    def hold(self) -> None:
+        self.has_answered, self.may_tell, self.times = asyncio.Event(), asyncio.Event(), 0
+
+    async def mget(self, *names: Any) -> Any:
+        found = await super().mget(*names)
+        self.times += 1
+        self.has_answered.set()
+        await self.may_tell.wait()
+        return found
+
+
+async def test_who_asks_at_the_same_time_asks_redis_together_and_gets_nothing_from_before_the_wish(
+    caches: tuple[Cache, Cache], own_valkey: Valkey
+) -> None:
+    count = Count()
+    assert await caches[0].get(ENTRY, count) == 1
+    client = Held.from_url(own_valkey.url)
+    assert isinstance(client, Held)
+    client.hold()
+    async with client:
+        pod = Cache(client, Metrics("1", "r1", "7"), "postgresql://one")
+        before = [asyncio.create_task(pod.get(ENTRY, count)) for _ in range(10)]
+        await client.has_answered.wait()
+        session = AsyncSession()
+        touch(session, "things")
+        await caches[0].at_commit(session)
+        asked = client.times
+        after = [asyncio.create_task(pod.get(ENTRY, count)) for _ in range(10)]
+        await asyncio.sleep(0)
+        client.may_tell.set()
+
+        assert (set(await asyncio.gather(*before)), asked) == ({1}, 1)
+        assert set(await asyncio.gather(*after)) == {2}
+        await pod.close()
