@@ -4,7 +4,7 @@
 |---|---|---|
 | items | the planner's estimate; counted below ten thousand | 1 ms |
 | open and overdue loans | counted in the index of open loans | 9 ms |
-| items low in stock | counted among all: an index of what is low would slow every check-out down | 80 ms |
+| items low in stock | counted among those with a minimum: an index of what is low would slow check-outs down | 80 ms |
 """
 
 from sqlalchemy import Select, func, select, text

@@ -65,6 +65,7 @@ class Item(Base):
             postgresql_ops={"lower_sku": "text_pattern_ops"},
         ),
         Index("items_quantity_idx", "quantity", "id", postgresql_where=_IN_USE),
+        Index("items_minimum_stock_idx", "id", postgresql_where=text("minimum_stock > 0 AND archived_at IS NULL")),
         Index("items_apart_idx", text(f"({APART})"), "id", postgresql_where=text(f"{APART} IS NOT NULL")),
     )
 

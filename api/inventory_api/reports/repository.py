@@ -4,7 +4,8 @@
 |---|---|---|
 | statistics | items counted in one pass, all else in indexes of what is open | a pass over the items |
 | value | items and levels summed in one pass each | a pass over both |
-| low stock, use | item by item from where the page before ended | as many items as it takes to fill a page |
+| low stock | items with a minimum, from where the page before ended | as many of these as it takes to fill a page |
+| use | item by item from where the page before ended | as many items as it takes to fill a page |
 | overdue | the open loans that were due, by who has them | as many as are overdue |
 | most used | the loans of the range, summed by item for each page | a pass over the loans |
 """

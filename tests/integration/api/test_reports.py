@@ -174,6 +174,24 @@ async def test_an_item_may_be_low_by_what_is_on_hand_alone(admin: Api, rows: Row
     assert await low("on-hand") == [(lent, 1)]
 
 
+async def test_items_without_a_minimum_are_not_looked_at_for_what_is_low(
+    admin: Api, statements: list[str], postgres: Postgres, database: str, rows: Rows
+) -> None:
+    rows.run(
+        "INSERT INTO items (name, sku, quantity, minimum_stock) "
+        "SELECT 'Drill', 'D-' || n, 0, (n % 100 = 0)::int FROM generate_series(1, 10000) n"
+    )
+    rows.run("ANALYZE items")
+    shown(await admin.get(f"{REPORTS}/low-stock"))
+
+    with postgres.connected(database) as cursor:
+        cursor.execute(f"PREPARE low AS {statements[-1]}")
+        cursor.execute("EXPLAIN EXECUTE low (false, 0, 51)")
+        plan = "".join(line for (line,) in cursor.fetchall())
+
+    assert "using items_minimum_stock_idx" in plan
+
+
 async def test_who_is_overdue_is_told_by_person_and_age(admin: Api, member: Api, rows: Rows) -> None:
     item = (await admin.item(1))["id"]
     for age in ("1 hour", "6 days 23 hours", "7 days 1 hour", "29 days 23 hours", "30 days 1 hour"):
