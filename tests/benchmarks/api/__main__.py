@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import itertools
 import os
 import re
 import statistics
@@ -18,7 +17,6 @@ from tests.integration.stores import SERVICE
 
 _ITEMS = 10_000
 _SQL = Path(__file__).with_name("checkout.sql")
-_PORTS = itertools.count(9301)
 
 
 def main() -> int:
@@ -87,12 +85,12 @@ def list_50(bench: Bench) -> Found:
 def _reads(bench: Bench, what: str, path: str, baseline_path: str) -> Found:
     database = bench.database()
     with contextlib.ExitStack() as stack:
-        service = stack.enter_context(servers.service(bench.stores, database, next(_PORTS)))
+        service = stack.enter_context(servers.service(bench.stores, database, servers.free_port()))
         token = servers.sign_in(service)
         ours = _getting(bench, service, path, token)
         found = []
         for application, goal, name in (("bare_asgi", 0.5, "asyncpg in bare ASGI"), ("bare_fastapi", 0.5, "FastAPI")):
-            other = stack.enter_context(servers.baseline(bench.stores, database, next(_PORTS), application))
+            other = stack.enter_context(servers.baseline(bench.stores, database, servers.free_port(), application))
             theirs = _getting(bench, other, baseline_path, "")
             found.append(bench.compare(f"{what}, signed in, all middleware / {name}", goal, ours, theirs))
     return found
@@ -100,17 +98,17 @@ def _reads(bench: Bench, what: str, path: str, baseline_path: str) -> Found:
 
 def cached(bench: Bench) -> Found:
     database, path = bench.database(), "/api/v1/reports/statistics"
-    with servers.service(bench.stores, database, next(_PORTS)) as service:
+    with servers.service(bench.stores, database, servers.free_port()) as service:
         token = servers.sign_in(service)
         same = servers.answer(service, path, token)
-        with servers.baseline(bench.stores, database, next(_PORTS), "bare_cache", same) as other:
+        with servers.baseline(bench.stores, database, servers.free_port(), "bare_cache", same) as other:
             ours, theirs = _getting(bench, service, path, token), _getting(bench, other, "/items/1", "")
             return [bench.compare("a cached report / Redis in bare ASGI", 0.5, ours, theirs)]
 
 
 def check_out(bench: Bench) -> Found:
     database = bench.database()
-    with servers.service(bench.stores, database, next(_PORTS)) as service:
+    with servers.service(bench.stores, database, servers.free_port()) as service:
         token = servers.sign_in(service)
 
         def ours(number: int) -> load.Load:
@@ -136,8 +134,8 @@ def tracing(bench: Bench) -> Found:
 def _against(bench: Bench, what: str, goal: float, ours: dict[str, str], theirs: dict[str, str], program: str) -> Found:
     database = bench.database()
     with (
-        servers.service(bench.stores, database, next(_PORTS), **ours) as one,
-        servers.service(bench.stores, database, next(_PORTS), program, **theirs) as other,
+        servers.service(bench.stores, database, servers.free_port(), **ours) as one,
+        servers.service(bench.stores, database, servers.free_port(), program, **theirs) as other,
     ):
         path, token = "/api/v1/items/{}", servers.sign_in(one)
         return [
@@ -154,8 +152,8 @@ def scale(bench: Bench) -> Found:
     ((sku,),) = bench.stores.postgres.execute("SELECT sku FROM items WHERE id = 4711", database=small)
     found: Found = []
     with (
-        servers.service(bench.stores, small, next(_PORTS)) as few,
-        servers.service(bench.stores, large, next(_PORTS)) as many,
+        servers.service(bench.stores, small, servers.free_port()) as few,
+        servers.service(bench.stores, large, servers.free_port()) as many,
     ):
         token = servers.sign_in(few)
         other_token = servers.sign_in(many)
@@ -192,7 +190,7 @@ def memory(bench: Bench) -> Found:
     """What a pod has in memory after so many requests of all kinds."""
     database = bench.database()
     parts = 10
-    with servers.service(bench.stores, database, next(_PORTS)) as service:
+    with servers.service(bench.stores, database, servers.free_port()) as service:
         token = servers.sign_in(service)
         kept = []
         for part in range(parts):
@@ -216,7 +214,7 @@ def start(bench: Bench) -> Found:
     database = bench.database(100)
     taken = []
     for _ in range(bench.rounds):
-        with servers.service(bench.stores, database, next(_PORTS)) as service:
+        with servers.service(bench.stores, database, servers.free_port()) as service:
             taken.append(service.seconds_to_ready)
             kept = load.memory_mib(service.pid)
     seconds = statistics.median(taken)
@@ -248,7 +246,8 @@ def _pgbench(bench: Bench, database: str) -> float:
     """Transactions a second, by as many connections as there are in the load, from the core of the server."""
     program = str(bench.stores.postgres.program("pgbench"))
     command = ["taskset", "-c", str(load.SERVER_CORE), program, "-n", "-M", "prepared", "-f", str(_SQL)]
-    amount = ["-c", str(load.CONNECTIONS), "-T", str(bench.seconds), "-D", f"items={_ITEMS}"]
+    ((user,),) = bench.stores.postgres.execute("SELECT min(id) FROM users", database=database)
+    amount = ["-c", str(load.CONNECTIONS), "-T", str(bench.seconds), "-D", f"items={_ITEMS}", "-D", f"user={user}"]
     said = subprocess.run(
         [*command, *amount, bench.stores.postgres.url(database)], check=True, stdout=subprocess.PIPE, text=True
     ).stdout

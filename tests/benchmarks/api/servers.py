@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,6 +81,13 @@ def baseline(found: Stores, database: str, port: int, application: str, cached: 
         yield server
 
 
+def free_port() -> int:
+    """One that nobody listens on: what is measured must be what was started."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def sign_in(server: Server) -> str:
     request = urllib.request.Request(
         f"{server.url}/api/v1/auth/token",
@@ -117,6 +125,8 @@ def _await(process: subprocess.Popen[bytes], url: str, deadline: float) -> None:
     while True:
         try:
             with urllib.request.urlopen(url, timeout=1):
+                if process.poll() is not None:
+                    raise SystemExit(f"{url} is answered by another process; ours ended with {process.poll()}")
                 return
         except (HTTPError, URLError, OSError):
             if process.poll() is not None or time.monotonic() > deadline:
