@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 
 from inventory_api.signals import exit_on
 
-MIGRATE_ACTIONS = ("expand", "contract", "status", "plan", "adopt")
+MIGRATE_ACTIONS = {
+    "expand": "apply pending expand migrations",
+    "contract": "apply pending contract migrations",
+    "downgrade": "take contract migrations back",
+    "status": "say what the image and the database have",
+    "plan": "show what is pending",
+    "adopt": "hand the database over to the InventoryApp of the environment",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     dev.set_defaults(command=_dev)
 
     migrate = commands.add_parser("migrate", help="change the database schema, or look at it")
-    migrate.add_argument("action", choices=MIGRATE_ACTIONS)
-    migrate.set_defaults(command=_migrate)
+    migrate.set_defaults(command=_migrate, to="")
+    actions = migrate.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parsers = {action: actions.add_parser(action, help=what) for action, what in MIGRATE_ACTIONS.items()}
+    parsers["downgrade"].add_argument(
+        "--to", required=True, metavar="REVISION", help="the newest contract migration that stays, or `base` for none"
+    )
 
     smoke = commands.add_parser("smoke", help="sign in, create an item, lend it and take it back")
     smoke.add_argument("--url", required=True)
@@ -88,7 +99,7 @@ def _dev(options: argparse.Namespace) -> int:
 def _migrate(options: argparse.Namespace) -> int:
     from inventory_api.migrations.command import migrate
 
-    return migrate(options.action)
+    return migrate(options.action, options.to)
 
 
 def _smoke(options: argparse.Namespace) -> int:

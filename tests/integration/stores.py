@@ -86,6 +86,9 @@ class Postgres:
     def contract(self, database: str, image: Image | None = None, **settings: Any) -> Result:
         return self.migration(database, image, **settings).contract()
 
+    def downgrade(self, database: str, to: str, image: Image | None = None, **settings: Any) -> Result:
+        return self.migration(database, image, **settings).downgrade(to)
+
     @contextmanager
     def connected(self, database: str, role: str = "postgres", application_name: str = "test") -> Iterator[Any]:
         """A cursor in autocommit."""

@@ -1,28 +1,45 @@
-"""Has Alembic apply revisions, each with its row in `schema_history` and its grants in the same transaction."""
+"""Has Alembic apply a revision or take it back, with its history row and its grants in the same transaction."""
 
 import io
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, update
 
 from inventory_api.migrations.grants import grant_to_service
-from inventory_api.migrations.history import schema_history, version_table
+from inventory_api.migrations.history import schema_history, schema_owner, version_table
 from inventory_api.migrations.revisions import MIGRATIONS, History, Revision
 from inventory_api.migrations.session import transactional
 
+Direction = Literal["up", "down"]
 
-def apply_revision(
-    connection: Connection, revision: Revision, release: str, service_role: str, before_commit: Callable[[], None]
+
+@dataclass(frozen=True)
+class Step:
+    """One revision to apply, or to take back."""
+
+    revision: Revision
+    direction: Direction
+
+    def __str__(self) -> str:
+        what = "migration" if self.direction == "up" else "downgrade of migration"
+        return f"{what} {self.revision.identifier}"
+
+
+def take_step(
+    connection: Connection, step: Step, release: str, service_role: str, before_commit: Callable[[], None]
 ) -> None:
-    """Applies one revision whose predecessors are applied. Raises what the database raises, with all rolled back.
+    """Applies a revision whose predecessors are applied, or takes back one whose successors aren't.
 
-    The service's rights come with it: running code may reach a new table at once, by a trigger or a default.
+    Raises what the database raises, with all rolled back. The service's rights come with it: running code may reach a
+    new table at once, by a trigger or a default.
     """
+    revision, direction = step.revision, step.direction
     started = time.perf_counter()
 
     def record(ctx: MigrationContext, step: MigrationInfo, heads: set[str], run_args: dict[str, Any]) -> None:
@@ -32,12 +49,15 @@ def apply_revision(
             insert(schema_history).values(
                 revision=revision.identifier,
                 history=revision.history,
-                direction="up" if step.is_upgrade else "down",
+                direction=direction,
                 checksum=revision.checksum,
                 release=release,
                 seconds=time.perf_counter() - started,
             )
         )
+        if direction == "down":
+            # Not even on a fresh database does it come again by itself.
+            ctx.connection.execute(update(schema_owner).values(contract_follows=False))
         grant_to_service(ctx.connection, service_role)
         before_commit()
 
@@ -45,7 +65,10 @@ def apply_revision(
     config.attributes["connection"] = connection
     config.attributes["configure"] = {**_options(revision.history), "on_version_apply": record}
     with transactional(connection):
-        command.upgrade(config, revision.identifier)
+        if direction == "up":
+            command.upgrade(config, revision.identifier)
+        else:
+            command.downgrade(config, revision.down or "base")
 
 
 def sql_of(revisions: Sequence[Revision]) -> str:
@@ -57,6 +80,15 @@ def sql_of(revisions: Sequence[Revision]) -> str:
     config = _config(first, buffer)
     config.attributes["configure"] = _options(first.history)
     command.upgrade(config, f"{first.down or 'base'}:{last.identifier}", sql=True)
+    return buffer.getvalue()
+
+
+def downgrade_sql_of(revision: Revision) -> str:
+    """The SQL that takes one revision back, without touching a database."""
+    buffer = io.StringIO()
+    config = _config(revision, buffer)
+    config.attributes["configure"] = _options(revision.history)
+    command.downgrade(config, f"{revision.identifier}:{revision.down or 'base'}", sql=True)
     return buffer.getvalue()
 
 

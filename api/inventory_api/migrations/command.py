@@ -14,8 +14,11 @@ from inventory_api.migrations.session import InterruptedRunError, Interruption
 from inventory_api.settings import MigrationSettings, SettingsError, read_settings
 
 
-def migrate(action: str, migrations: Path = MIGRATIONS) -> int:
-    """Runs one action; logs and SQL go to standard error, the result is the last line of standard output."""
+def migrate(action: str, to: str = "", migrations: Path = MIGRATIONS) -> int:
+    """Runs one action; logs and SQL go to standard error, the result is the last line of standard output.
+
+    `to` is for a downgrade: the newest contract migration that stays.
+    """
     try:
         settings = read_settings(MigrationSettings)
     except SettingsError as error:
@@ -30,6 +33,7 @@ def migrate(action: str, migrations: Path = MIGRATIONS) -> int:
         "expand": run.expand,
         "contract": run.contract,
         "status": run.status,
+        "downgrade": lambda: run.downgrade(to),
         "plan": lambda: run.plan(lambda sql: print(sql, file=sys.stderr)),
         "adopt": run.adopt,
     }

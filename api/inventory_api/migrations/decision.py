@@ -7,6 +7,8 @@ from inventory_api.migrations.history import AppliedRevision, database_schema
 from inventory_api.migrations.revisions import History, Image, Revision, identifiers
 from inventory_api.migrations.rule import DatabaseSchema
 
+BASE = "base"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -33,10 +35,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Decision:
-    """The revisions to apply, in this order: `expand`, then `contract`. None of them when there is a refusal."""
+    """What to apply, first `expand` and then `contract`, or what to `revert`, each in the order in which it is done.
+
+    None of it when there is a refusal.
+    """
 
     expand: tuple[str, ...] = ()
     contract: tuple[str, ...] = ()
+    revert: tuple[str, ...] = ()
     refusal: str = ""
 
 
@@ -59,6 +65,20 @@ def decide_contract(facts: Facts) -> Decision:
     if pending and not refusal:
         refusal = _blocked(facts, "contract") or _missing_expand(facts, pending) or _live_sessions(facts)
     return Decision(refusal=refusal) if refusal else Decision(contract=pending)
+
+
+def decide_downgrade(facts: Facts, to: str) -> Decision:
+    """`to` is the newest contract migration that stays, or BASE for none of them."""
+    refusal = _refusal(facts) or _no_way_back_to(facts, to) or _beyond_this_image(facts)
+    if refusal:
+        return Decision(refusal=refusal)
+    applied = facts.schema.contract
+    line = facts.image.contract
+    stays = 0 if to == BASE else identifiers(line).index(to) + 1
+    reverted = [revision for revision in line[stays:] if revision.identifier in applied]
+    if reverted:
+        refusal = _lossy(reverted) or _required(facts, reverted) or _sessions_that_may_require(facts)
+    return Decision(refusal=refusal) if refusal else Decision(revert=identifiers(reversed(reverted)))
 
 
 def pending_revisions(facts: Facts, history: History) -> tuple[Revision, ...]:
@@ -120,18 +140,20 @@ def _hole(facts: Facts) -> str:
 
 def _blocked(facts: Facts, history: History) -> str:
     """This image would have to build on revisions it doesn't have, or on what was removed from under it."""
-    known = {*identifiers(facts.image.expand), *identifiers(facts.image.contract)}
-    foreign = [
-        revision
-        for revision in facts.applied
-        if revision.identifier not in known and revision.history in (history, "contract")
-    ]
+    foreign = _foreign(facts, history, "contract")
     if not foreign:
         return ""
     return (
         f"the database has {foreign[0].history} migration {foreign[0].identifier}, which this image lacks; "
         f"{_release(foreign[0])} has it: build on that one"
     )
+
+
+def _foreign(facts: Facts, *histories: History) -> list[AppliedRevision]:
+    known = {*identifiers(facts.image.expand), *identifiers(facts.image.contract)}
+    return [
+        revision for revision in facts.applied if revision.identifier not in known and revision.history in histories
+    ]
 
 
 def _missing_expand(facts: Facts, pending: Sequence[str]) -> str:
@@ -149,6 +171,55 @@ def _live_sessions(facts: Facts) -> str:
     return (
         f"services of other releases are still connected: {', '.join(facts.other_sessions)}; "
         "a contract migration would break them"
+    )
+
+
+def _no_way_back_to(facts: Facts, to: str) -> str:
+    known = (BASE, *identifiers(facts.image.contract))
+    if to in known:
+        return ""
+    return f"{to} is no contract migration of this image; a downgrade goes to one of {', '.join(known)}"
+
+
+def _beyond_this_image(facts: Facts) -> str:
+    """What this image lacks came after all that it has, so it would have to go first."""
+    foreign = _foreign(facts, "contract")
+    if not foreign:
+        return ""
+    return (
+        f"the database has contract migration {foreign[-1].identifier}, which this image lacks and can't take back; "
+        f"{_release(foreign[-1])} has it: run the downgrade from the image of that one"
+    )
+
+
+def _lossy(reverted: Sequence[Revision]) -> str:
+    lossy = [revision.identifier for revision in reverted if not revision.lossless_downgrade]
+    if not lossy:
+        return ""
+    return (
+        f"contract migration {', '.join(lossy)} can't be taken back without loss; "
+        f"restore the backup that was taken before {lossy[0]}"
+    )
+
+
+def _required(facts: Facts, reverted: Sequence[Revision]) -> str:
+    """The downgrade runs from the image that serves, so it would break what serves."""
+    required = [name for name in identifiers(reverted) if name in facts.image.required_contract]
+    if not required:
+        return ""
+    return (
+        f"this release requires contract migration {', '.join(required)}: what it has written since is unreadable for "
+        f"releases from before; restore the backup that was taken before {required[0]}"
+    )
+
+
+def _sessions_that_may_require(facts: Facts) -> str:
+    """Only the name of another release is known here, so it counts as one that can't do without the contract."""
+    if not facts.other_sessions:
+        return ""
+    return (
+        f"services of other releases are still connected: {', '.join(facts.other_sessions)}; "
+        "they may require what is to be taken back"
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, abbreviated
 
-Outcome = Literal["applied", "nothing", "failed", "refused", "waiting", "status", "plan"]
+Outcome = Literal["applied", "downgraded", "nothing", "failed", "refused", "waiting", "status", "plan"]
 EXIT_CODES: dict[Outcome, int] = {
     "applied": 0,
+    "downgraded": 0,
     "nothing": 0,
     "status": 0,
     "plan": 0,
@@ -24,10 +25,13 @@ _EMPTY = DatabaseSchema((), ())
 
 @dataclass(frozen=True)
 class Result:
+    """`applied` and `reverted` are what this run has applied and taken back, oldest revision first."""
+
     outcome: Outcome
     image: ImageSchema = _NO_IMAGE
     schema: DatabaseSchema = _EMPTY
     applied: tuple[str, ...] = ()
+    reverted: tuple[str, ...] = ()
     error: str = ""
     seconds: float = 0.0
 
@@ -62,6 +66,7 @@ class Result:
                 "required": written(self.image.required_contract),
             },
             "applied": written(self.applied),
+            "reverted": written(self.reverted),
             "error": error,
             "seconds": round(self.seconds, 3),
         }

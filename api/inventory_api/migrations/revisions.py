@@ -30,7 +30,8 @@ class Revision:
     """One migration file.
 
     `checksum` is the SHA-256 of its bytes. `requires_expand` and `lossless_downgrade` only say something about a
-    contract migration, `running_code_is_unharmed` about an expand migration: why what looks dangerous is not.
+    contract migration. `running_code_is_unharmed` says of an expand migration, and of the downgrade of a contract
+    migration, why what looks dangerous is not.
     """
 
     identifier: str
@@ -87,7 +88,8 @@ def _read_history(migrations: Path, history: History) -> tuple[Revision, ...]:
 
 def _read_revision(path: Path, history: History) -> Revision:
     source = path.read_bytes()
-    attributes = _module_attributes(source, path)
+    module = _module(source, path)
+    attributes = _module_attributes(module)
     identifier = attributes.get("revision")
     if not isinstance(identifier, str) or not _IDENTIFIER[history].fullmatch(identifier):
         raise BrokenHistoryError(f"{path.name}: revision {identifier!r} does not name one of the {history} migrations")
@@ -98,6 +100,9 @@ def _read_revision(path: Path, history: History) -> Revision:
     requires = attributes.get("requires_expand")
     if history == "contract" and not isinstance(requires, str):
         raise BrokenHistoryError(f"{path.name}: a contract migration names the expand it needs as requires_expand")
+    lossless = attributes.get("lossless_downgrade") is True
+    if lossless and not _has_downgrade(module):
+        raise BrokenHistoryError(f"{path.name}: lossless_downgrade is True, and its downgrade() brings nothing back")
     down = attributes.get("down_revision")
     unharmed = attributes.get("running_code_is_unharmed")
     return Revision(
@@ -107,16 +112,32 @@ def _read_revision(path: Path, history: History) -> Revision:
         path=path,
         checksum=hashlib.sha256(source).hexdigest(),
         requires_expand=requires if isinstance(requires, str) else None,
-        lossless_downgrade=attributes.get("lossless_downgrade") is True,
+        lossless_downgrade=lossless,
         running_code_is_unharmed=unharmed if isinstance(unharmed, str) else "",
     )
 
 
-def _module_attributes(source: bytes, path: Path) -> dict[str, object]:
+def _module(source: bytes, path: Path) -> ast.Module:
     try:
-        module = ast.parse(source, filename=str(path))
+        return ast.parse(source, filename=str(path))
     except SyntaxError as error:
         raise BrokenHistoryError(f"{path.name} is not valid Python: {error}") from error
+
+
+def _has_downgrade(module: ast.Module) -> bool:
+    """Whether there is a `downgrade()` that does anything; whether it does the right thing is for the tests to say."""
+    functions = [each for each in module.body if isinstance(each, ast.FunctionDef) and each.name == "downgrade"]
+    return any(not _does_nothing(statement) for function in functions for statement in function.body)
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Pass() | ast.Raise() | ast.Return() | ast.Expr(value=ast.Constant()):
+            return True
+    return False
+
+
+def _module_attributes(module: ast.Module) -> dict[str, object]:
     attributes: dict[str, object] = {}
     for statement in module.body:
         match statement:

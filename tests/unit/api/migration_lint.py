@@ -1,13 +1,12 @@
-"""What a migration may not do to the code that runs while it is applied."""
+"""The lint of migrations, and squawk's: the image doesn't have that one."""
 
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
-from inventory_api.migrations.history import ALEMBIC_TABLES
+from inventory_api.migrations import lint
 
 # Rules of taste; what holds here anyway: the command opens the transaction and sets the timeouts, numbers are bounded
 # in the API, and one table is Alembic's own; and three that don't see that the table is new or take no reason, which
@@ -25,111 +24,38 @@ _NOT_OURS = (
     "transaction-nesting",
 )
 
-_TABLE = r"(?:IF EXISTS )?(?:ONLY )?(?:\w+\.)?(?P<table>\w+)\b"
-_ALTER = rf"^ALTER TABLE {_TABLE}"
-
-# What an expand migration never does: it belongs into a contract.
-_REMOVES = {
-    r"\bDROP (TABLE|COLUMN|VIEW|MATERIALIZED|TYPE|SEQUENCE|FUNCTION|SCHEMA|TRIGGER|DEFAULT)\b": "drops something",
-    rf"{_ALTER} DROP (?!CONSTRAINT\b)": "drops something",
-    r"\bRENAME\b": "renames something",
-    rf"{_ALTER} ALTER (COLUMN )?\S+ (SET DATA )?TYPE\b": "changes a type",
-    r"^TRUNCATE\b": "removes rows",
-    r"^REVOKE\b": "takes a right away",
-    r"^CREATE\b.*\bVIEW\b.*\bSELECT (\w+\.)?\*": "makes a view of all columns, so that none can be dropped",
-}
-
-# To a table that is in use this may do harm, and does none to one that the same migration makes. NOT VALID is no help:
-# it spares the old rows, not those that running code writes.
-_MAY_HARM = {
-    rf"{_ALTER} .*\bCHECK\b": "checks the rows that running code writes",
-    rf"{_ALTER} .*\b(FOREIGN KEY|REFERENCES)\b": "ties rows that running code writes or removes to others",
-    rf"{_ALTER} .*\b(UNIQUE|PRIMARY KEY|EXCLUDE)\b": "refuses rows that running code may write",
-    rf"^CREATE UNIQUE INDEX\b.* ON {_TABLE}": "refuses rows that running code may write",
-    rf"{_ALTER} .*\bSET NOT NULL\b": "tightens a column",
-    rf"{_ALTER} DROP CONSTRAINT\b": "gives up what running code may rely on",
-    rf"{_ALTER} ADD (?!.*\b(DEFAULT|GENERATED)\b).*\bNOT NULL\b": "demands a value that running code doesn't write",
-    rf"{_ALTER} (ENABLE|DISABLE|FORCE)\b": "switches row security or a trigger",
-    rf"^CREATE POLICY \w+ ON {_TABLE}": "hides rows from running code",
-    rf"^CREATE (OR REPLACE )?(CONSTRAINT )?TRIGGER\b.* ON {_TABLE}": "runs a trigger on what running code writes",
-    rf"^CREATE (OR REPLACE )?RULE\b.* TO {_TABLE}": "rewrites what running code does",
-    rf"^LOCK (TABLE )?{_TABLE}": "locks running code out",
-    rf"^(WITH\b.*\b)?(UPDATE|DELETE FROM|MERGE INTO) {_TABLE}": "holds the rows it changes until it is done",
-    r"^DO\b": "runs code that can't be read here",
-}
-
-_COMMENT = r"--[^\n]*|/\*.*?\*/"
-_LITERAL = r"\bE'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
+# Ours see these too, and take a reason: undoing a contract may have to drop what that has made.
+_UNDOES = (
+    "ban-drop-column",
+    "ban-drop-not-null",
+    "ban-drop-table",
+    "renaming-column",
+    "renaming-table",
+)
 
 
 def objections_to(sql: str, running_code_is_unharmed: str = "") -> list[str]:
-    """Why running code would notice an expand migration.
-
-    `running_code_is_unharmed` is the migration's reason why what may do harm does none.
-    """
-    parts = [part for statement in _statements(sql) for part in _parts(statement)]
-    removes = [what for part in parts for what in _found(_REMOVES, part, ())]
-    own_tables = {*ALEMBIC_TABLES, *_created_tables(parts)}
-    harms = [what for part in parts for what in _found(_MAY_HARM, part, own_tables)]
-    if running_code_is_unharmed:
-        harms = [] if harms else ["running_code_is_unharmed excuses nothing"]
-    return [*removes, *harms, *_squawk(sql)]
+    """Why running code would notice an expand migration."""
+    return [*lint.objections_to(sql, running_code_is_unharmed), *_squawk(sql, _NOT_OURS)]
 
 
-def company_of_what_runs_alone(sql: str) -> list[str]:
-    """The statements of a migration that has any outside a transaction, if there are more than that one.
-
-    Those before it are not rolled back with it, and after a crash all of them run again.
-    """
-    outside, company = False, []
-    in_transaction = False
-    for statement in _statements(sql):
-        if statement in ("BEGIN", "COMMIT"):
-            in_transaction = statement == "BEGIN"
-        elif not re.match(r"(SET|RESET)\b", statement) and not any(table in statement for table in ALEMBIC_TABLES):
-            outside = outside or not in_transaction
-            company.append(statement)
-    return company if outside and len(company) > 1 else []
+def objections_to_downgrade(sql: str, running_code_is_unharmed: str = "") -> list[str]:
+    """Why running code would notice that a contract migration is taken back, or why it isn't."""
+    if lint.does_nothing(sql):
+        return ["nothing is brought back"]
+    return [
+        *lint.objections_to_downgrade(sql, running_code_is_unharmed),
+        *_squawk(sql, (*_NOT_OURS, *_UNDOES)),
+    ]
 
 
-def _statements(sql: str) -> list[str]:
-    """Without comments, and with nothing in literals that could be taken for SQL."""
-    bare = re.sub(_COMMENT + "|" + _LITERAL, _emptied, sql, flags=re.DOTALL | re.IGNORECASE)
-    return [" ".join(statement.split()) for statement in bare.replace('"', "").split(";") if statement.strip()]
-
-
-def _emptied(match: re.Match[str]) -> str:
-    return " " if match[0].startswith(("--", "/*")) else "''"
-
-
-def _parts(statement: str) -> list[str]:
-    """Each action of an ALTER TABLE as a statement of its own."""
-    table = re.match(_ALTER, statement, re.IGNORECASE)
-    if not table:
-        return [statement]
-    actions, count = statement[table.end() :], 1
-    while count:
-        actions, count = re.subn(r"\([^()]*\)", "", actions)
-    return [f"{table[0]} {action.strip()}" for action in actions.split(",")]
-
-
-def _created_tables(parts: list[str]) -> set[str]:
-    created = (re.match(rf"CREATE (?:\w+ )?TABLE {_TABLE}", part, re.IGNORECASE) for part in parts)
-    return {match["table"] for match in created if match}
-
-
-def _found(rules: dict[str, str], part: str, own_tables: Collection[str]) -> list[str]:
-    matches = ((re.search(pattern, part, re.IGNORECASE), what) for pattern, what in rules.items())
-    return [what for match, what in matches if match and match.groupdict().get("table") not in own_tables]
-
-
-def _squawk(sql: str) -> list[str]:
+def _squawk(sql: str, excluded: Sequence[str]) -> list[str]:
     program = Path(sys.executable).with_name("squawk")
     command = [
         str(program) if program.exists() else shutil.which("squawk") or "squawk",
         "--pg-version=15.0",
         "--assume-in-transaction",
-        f"--exclude={','.join(_NOT_OURS)}",
+        f"--exclude={','.join(excluded)}",
         "--reporter=Gcc",
         "--stdin-filepath=migration.sql",
     ]

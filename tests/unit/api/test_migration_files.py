@@ -1,12 +1,23 @@
+import shutil
 from pathlib import Path
 
 import pytest
-from inventory_api.migrations.apply import sql_of
-from inventory_api.migrations.revisions import HISTORIES, Revision, identifiers, read_image, versions_folder
+from inventory_api.migrations.apply import downgrade_sql_of, sql_of
+from inventory_api.migrations.lint import company_of_what_runs_alone, runs_in_transaction
+from inventory_api.migrations.revisions import (
+    HISTORIES,
+    MIGRATIONS,
+    Revision,
+    identifiers,
+    read_image,
+    versions_folder,
+)
 
-from tests.unit.api.migration_lint import company_of_what_runs_alone, objections_to
+from tests.cluster.releases.lay_over import lay_over
+from tests.unit.api.migration_lint import objections_to, objections_to_downgrade
 
 IMAGE = read_image()
+RELEASES = Path(__file__).parents[2] / "cluster" / "releases"
 
 
 def test_the_histories_are_two_lines_numbered_without_a_gap() -> None:
@@ -22,6 +33,24 @@ def test_an_expand_migration_breaks_no_running_code(revision: Revision) -> None:
 @pytest.mark.parametrize("revision", [*IMAGE.expand, *IMAGE.contract], ids=lambda revision: revision.identifier)
 def test_what_cannot_run_in_a_transaction_is_alone_in_its_migration(revision: Revision) -> None:
     assert company_of_what_runs_alone(sql_of([revision])) == []
+
+
+def test_what_declares_itself_lossless_can_be_taken_back_under_running_code(tmp_path: Path) -> None:
+    migrations = tmp_path / "inventory_api" / "migrations"
+    shutil.copytree(MIGRATIONS, migrations)
+    lay_over(RELEASES / "tightened", tmp_path)
+    lossless = [revision for revision in read_image(migrations).contract if revision.lossless_downgrade]
+
+    objections = {
+        revision.identifier: [
+            *objections_to_downgrade(downgrade_sql_of(revision), revision.running_code_is_unharmed),
+            *company_of_what_runs_alone(downgrade_sql_of(revision)),
+        ]
+        for revision in lossless
+    }
+
+    assert "c9002" in objections
+    assert not any(objections.values()), objections
 
 
 def test_a_contract_migration_needs_an_expand_migration_that_exists() -> None:
@@ -124,6 +153,38 @@ def test_the_lint_lets_pass_what_only_adds(sql: str) -> None:
     assert objections_to(sql) == []
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE items ADD COLUMN shelf text;",
+        "ALTER TABLE items ADD COLUMN shelf text NOT NULL DEFAULT '';",
+        "CREATE INDEX CONCURRENTLY items_name_idx ON items (name);",
+        "ALTER TABLE items ALTER COLUMN name DROP NOT NULL;",
+    ],
+)
+def test_the_lint_lets_a_downgrade_add_and_loosen(sql: str) -> None:
+    assert objections_to_downgrade(sql) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE items DROP CONSTRAINT named;",
+        "ALTER TABLE items DROP COLUMN shelf;",
+        "DROP TRIGGER note ON items;",
+        "ALTER TABLE items ADD COLUMN price int NOT NULL;",
+        "UPDATE items SET shelf = place;",
+    ],
+)
+def test_the_lint_lets_a_downgrade_do_what_the_service_may_notice_only_with_a_reason(sql: str) -> None:
+    assert objections_to_downgrade(sql)
+    assert not objections_to_downgrade(sql, "nobody relies on it")
+
+
+def test_a_downgrade_that_brings_nothing_back_is_refused() -> None:
+    assert objections_to_downgrade("SET lock_timeout = 0; -- ALTER TABLE items ADD COLUMN shelf text;", "why not")
+
+
 INDEX = "create_index_concurrently('items_name_idx', 'items', '(name)')"
 COLUMN = "op.execute('ALTER TABLE items ADD COLUMN shelf text')"
 VACUUM = "with op.get_context().autocommit_block(): op.execute('VACUUM items')"
@@ -141,6 +202,11 @@ def test_the_lint_sees_what_keeps_company_with_what_cannot_run_in_a_transaction(
 @pytest.mark.parametrize("body", [[INDEX], [VACUUM], [COLUMN, COLUMN]])
 def test_the_lint_lets_pass_what_is_alone_or_in_one_transaction(tmp_path: Path, body: list[str]) -> None:
     assert company_of_what_runs_alone(sql_of_migration(tmp_path, body)) == []
+
+
+@pytest.mark.parametrize(("body", "inside"), [([INDEX], False), ([VACUUM], False), ([COLUMN], True), (["pass"], True)])
+def test_what_runs_in_a_transaction_is_told_by_its_sql(tmp_path: Path, body: list[str], inside: bool) -> None:
+    assert runs_in_transaction(sql_of_migration(tmp_path, body)) == inside
 
 
 def sql_of_migration(folder: Path, body: list[str]) -> str:

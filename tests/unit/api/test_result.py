@@ -31,11 +31,15 @@ images = st.builds(ImageSchema, line_of(""), line_of("c"))
 databases = st.builds(DatabaseSchema, line_of(""), line_of("c"))
 
 
-@given(images, databases, line_of(""), st.text(max_size=3000))
+@given(images, databases, line_of(""), line_of("c"), st.text(max_size=3000))
 def test_a_short_result_fits_and_keeps_each_revision_however_many_there_are(
-    image: ImageSchema, database: DatabaseSchema, applied: tuple[str, ...], error: str
+    image: ImageSchema,
+    database: DatabaseSchema,
+    applied: tuple[str, ...],
+    reverted: tuple[str, ...],
+    error: str,
 ) -> None:
-    line = Result("failed", image, database, applied, error).short_line()
+    line = Result("failed", image, database, applied, reverted, error).short_line()
 
     assert len(line.encode()) <= TERMINATION_MESSAGE_BYTES
     said = json.loads(line)
@@ -43,6 +47,7 @@ def test_a_short_result_fits_and_keeps_each_revision_however_many_there_are(
     assert spelled_out(said["expand"]["schema"]) == database.expand
     assert spelled_out(said["contract"]["image"]) == image.contract
     assert spelled_out(said["contract"]["schema"]) == database.contract
+    assert (spelled_out(said["applied"]), spelled_out(said["reverted"])) == (applied, reverted)
     assert error.startswith(said["error"].removesuffix("…"))
 
 

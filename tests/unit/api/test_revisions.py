@@ -29,6 +29,8 @@ def test_a_history_is_read_in_its_order(files: Files) -> None:
         "down_revision = None",
         "requires_expand = '0002'",
         "lossless_downgrade = True",
+        "def downgrade():",
+        "    op.execute('SELECT 1')",
     )
 
     image = read_image(files.folder, required=("c0001",))
@@ -37,6 +39,34 @@ def test_a_history_is_read_in_its_order(files: Files) -> None:
     assert image.expand[1].running_code_is_unharmed == "x"
     assert (image.contract[0].requires_expand, image.contract[0].lossless_downgrade) == ("0002", True)
     assert image.schema.required_contract == ("c0001",)
+
+
+@pytest.mark.parametrize(
+    "downgrade",
+    [
+        "",
+        "def downgrade(): pass",
+        "def downgrade(): ...",
+        "def downgrade(): return",
+        "def downgrade(): return None",
+        "def downgrade(): raise NotImplementedError",
+        "def downgrade():\n    'Brings it back.'\n    pass",
+        "def upgrade(): op.execute('SELECT 1')",
+    ],
+)
+def test_what_calls_itself_lossless_must_have_a_downgrade(files: Files, downgrade: str) -> None:
+    lines = ["revision = 'c0001'", "requires_expand = '0001'", "lossless_downgrade = True", downgrade]
+    files.write("contract", "c0001_c.py", *lines)
+
+    with pytest.raises(BrokenHistoryError, match=r"c0001_c\.py: lossless_downgrade is True"):
+        read_image(files.folder, ())
+
+
+@pytest.mark.parametrize("declared", ["", "lossless_downgrade = False", "lossless_downgrade = bool(1)"])
+def test_what_does_not_plainly_call_itself_lossless_is_not(files: Files, declared: str) -> None:
+    files.write("contract", "c0001_c.py", "revision = 'c0001'", "requires_expand = '0001'", declared)
+
+    assert not read_image(files.folder, ()).contract[0].lossless_downgrade
 
 
 def test_the_checksum_is_of_the_file(files: Files) -> None:
