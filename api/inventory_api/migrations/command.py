@@ -15,7 +15,7 @@ from inventory_api.settings import MigrationSettings, SettingsError, read_settin
 
 
 def migrate(action: str, to: str = "", migrations: Path = MIGRATIONS) -> int:
-    """Runs one action; logs and SQL go to standard error, the result is the last line of standard output.
+    """Runs one action; logs go to standard error, the result is the last line of standard output.
 
     `to` is for a downgrade: the newest contract migration that stays.
     """
@@ -34,7 +34,7 @@ def migrate(action: str, to: str = "", migrations: Path = MIGRATIONS) -> int:
         "contract": run.contract,
         "status": run.status,
         "downgrade": lambda: run.downgrade(to),
-        "plan": lambda: run.plan(lambda sql: print(sql, file=sys.stderr)),
+        "plan": lambda: run.plan(print),
         "adopt": run.adopt,
     }
     return _report(_interruptible(actions[action], interruption), settings.termination_log)

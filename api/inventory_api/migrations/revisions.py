@@ -29,9 +29,9 @@ class BrokenHistoryError(Exception):
 class Revision:
     """One migration file.
 
-    `checksum` is the SHA-256 of its bytes. `requires_expand` and `lossless_downgrade` only say something about a
-    contract migration. `running_code_is_unharmed` says of an expand migration, and of the downgrade of a contract
-    migration, why what looks dangerous is not.
+    `checksum` is the SHA-256 of its bytes, `summary` the first line of what it says of itself. `requires_expand` and
+    `lossless_downgrade` only say something about a contract migration. `running_code_is_unharmed` says of an expand
+    migration, and of the downgrade of a contract migration, why what looks dangerous is not.
     """
 
     identifier: str
@@ -42,6 +42,7 @@ class Revision:
     requires_expand: str | None = None
     lossless_downgrade: bool = False
     running_code_is_unharmed: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def _read_revision(path: Path, history: History) -> Revision:
         requires_expand=requires if isinstance(requires, str) else None,
         lossless_downgrade=lossless,
         running_code_is_unharmed=unharmed if isinstance(unharmed, str) else "",
+        summary=(ast.get_docstring(module) or "").partition("\n")[0],
     )
 
 

@@ -10,15 +10,8 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
-from inventory_api.migrations.apply import Step, sql_of, take_step
-from inventory_api.migrations.decision import (
-    Decision,
-    Facts,
-    decide_contract,
-    decide_downgrade,
-    decide_expand,
-    pending_revisions,
-)
+from inventory_api.migrations.apply import Step, take_step
+from inventory_api.migrations.decision import Decision, Facts, decide_contract, decide_downgrade, decide_expand
 from inventory_api.migrations.grants import grant_to_service
 from inventory_api.migrations.history import (
     AppliedRevision,
@@ -29,8 +22,9 @@ from inventory_api.migrations.history import (
     select_applied,
 )
 from inventory_api.migrations.locks import MissedLock, held_locks, missed_lock
+from inventory_api.migrations.plan import planned_revisions
 from inventory_api.migrations.result import Outcome, Result
-from inventory_api.migrations.revisions import HISTORIES, Image, read_image
+from inventory_api.migrations.revisions import Image, read_image
 from inventory_api.migrations.session import (
     ConnectionLostError,
     InterruptedRunError,
@@ -89,14 +83,15 @@ class MigrationRun:
         return self._reported("status", self._look)
 
     def plan(self, write: Callable[[str], object]) -> Result:
-        """Hands the SQL of all pending migrations to `write`, history by history."""
+        """Hands a line of JSON for each pending migration to `write`. The error is why `expand` would be refused."""
 
         def show() -> None:
             self._look()
-            for history in HISTORIES:
-                write(sql_of(pending_revisions(self._facts, history)))
+            for revision in planned_revisions(self._facts):
+                write(revision.line())
 
-        return self._reported("plan", show)
+        result = self._reported("plan", show)
+        return replace(result, error=decide_expand(self._facts).refusal) if result.outcome == "plan" else result
 
     def adopt(self) -> Result:
         """Makes the InventoryApp of the settings the owner, whichever was it before."""

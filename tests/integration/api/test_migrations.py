@@ -17,7 +17,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from inventory_api.migrations.history import RECORD_TABLES
-from inventory_api.migrations.revisions import read_image
+from inventory_api.migrations.result import Result
+from inventory_api.migrations.revisions import Image, read_image
 from inventory_api.migrations.session import InterruptedRunError, Interruption
 from inventory_api.models import metadata
 from sqlalchemy import Engine, create_engine, event
@@ -311,18 +312,150 @@ def test_status_changes_nothing_and_says_where_image_and_database_are(
     }
 
 
-def test_plan_shows_the_sql_of_what_is_pending_only(postgres: Postgres, database: str, overlay: Overlay) -> None:
-    image = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
-    shown: list[str] = []
+def test_status_tells_an_old_image_what_a_newer_one_has_applied(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    newer = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
+    postgres.expand(database, newer)
+    postgres.contract(database, newer)
 
-    result = postgres.migration(database, image).plan(shown.append)
+    result = postgres.migration(database).status()
 
-    sql = "\n".join(shown)
-    assert result.outcome == "plan"
-    assert "ALTER TABLE items ADD COLUMN shelf text" in sql
-    assert "ALTER TABLE items DROP COLUMN shelf" in sql
-    assert "CREATE TABLE items" not in sql
+    assert (result.outcome, result.exit_code, result.error) == ("status", 0, "")
+    assert (result.image.expand, result.image.contract) == (EXPANDS, CONTRACTS)
+    assert (result.schema.expand, result.schema.contract) == ((*EXPANDS, "9001"), (*CONTRACTS, "c9001"))
+
+
+def test_status_tells_a_newer_image_what_an_old_one_has_applied(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    newer = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
+
+    result = postgres.migration(database, newer).status()
+
+    assert (result.outcome, result.exit_code, result.error) == ("status", 0, "")
+    assert (result.image.expand, result.image.contract) == ((*EXPANDS, "9001"), (*CONTRACTS, "c9001"))
+    assert (result.schema.expand, result.schema.contract) == (EXPANDS, CONTRACTS)
+
+
+def test_plan_tells_all_of_what_is_pending_and_changes_nothing(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    image = overlay.release("v2").release("v3").release("contract").release("tightened").image()
+
+    result, planned = plan_of(postgres, database, image)
+
+    assert (result.outcome, result.exit_code, result.error) == ("plan", 0, "")
+    for line, statement in zip(
+        planned,
+        (
+            "ALTER TABLE items ADD COLUMN shelf TEXT;",
+            'CREATE INDEX CONCURRENTLY IF NOT EXISTS "loans_due_at_idx" ON "loans" (due_at) WHERE returned_at IS NULL;',
+            "ALTER TABLE items DROP COLUMN shelf;",
+            "ALTER TABLE items ADD CONSTRAINT items_shelf_has_a_name CHECK (shelf <> '');",
+        ),
+        strict=True,
+    ):
+        assert statement in line.pop("sql").splitlines()
+    expand = {"history": "expand", "when": "before the first pod", "requires_expand": None, "lossless": None}
+    contract = {"history": "contract", "when": "after promotion", "transactional": True}
+    assert planned == [
+        {"revision": "9001", "summary": "Where an item stands.", "transactional": True, "findings": [], **expand},
+        {
+            "revision": "9002",
+            "summary": "Finds the loans that are overdue without reading all of them.",
+            "transactional": False,
+            "findings": [],
+            **expand,
+        },
+        {
+            "revision": "c9001",
+            "summary": "Takes away the shelf, which this release no longer uses.",
+            "requires_expand": "9002",
+            "lossless": False,
+            "findings": ["drops something", "drops something"],
+            **contract,
+        },
+        {
+            "revision": "c9002",
+            "summary": "No shelf without a name, which older releases may write. It can be taken back without loss.",
+            "requires_expand": "9001",
+            "lossless": True,
+            "findings": [
+                "checks the rows that running code writes",
+                "its downgrade gives up what running code may rely on "
+                "(nothing relies on the check that its downgrade drops)",
+            ],
+            **contract,
+        },
+    ]
     assert "shelf" not in columns(postgres, database, "items")
+
+
+def test_plan_has_nothing_to_tell_where_nothing_is_pending(postgres: Postgres, database: str) -> None:
+    result, planned = plan_of(postgres, database)
+
+    assert (result.outcome, planned) == ("plan", [])
+
+
+def test_plan_of_a_fresh_install_has_the_contract_before_the_first_pod(
+    postgres: Postgres, empty_database: str, overlay: Overlay
+) -> None:
+    image = overlay.expand("9001", ADD_COLUMN).contract("c9001", "9001", DROP_COLUMN).image()
+
+    _, planned = plan_of(postgres, empty_database, image)
+
+    assert [line["revision"] for line in planned] == [*EXPANDS, "9001", *CONTRACTS, "c9001"]
+    assert {line["when"] for line in planned} == {"before the first pod"}
+    assert postgres.tables(empty_database) == set()
+
+
+def test_plan_says_why_it_could_not_be_carried_out(
+    postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
+) -> None:
+    postgres.expand(database, overlay.expand("9001", ADD_COLUMN).image(), release="theirs")
+    other = Overlay(tmp_path / "other").expand("9002", "op.execute('CREATE TABLE other ()')").image()
+
+    result, planned = plan_of(postgres, database, other)
+
+    assert (result.outcome, result.exit_code) == ("plan", 0)
+    assert [line["revision"] for line in planned] == ["9002"]
+    assert "9001, which this image lacks; release theirs has it" in result.error
+
+
+def test_plan_finds_what_running_code_would_notice_and_tells_the_reason_why_it_does_no_harm(
+    postgres: Postgres, database: str, overlay: Overlay
+) -> None:
+    overlay.expand("9001", "op.execute('LOCK items')").expand("9002", "op.execute('DROP TABLE loans')")
+    file = overlay.folder / "expand" / "versions" / "9001_overlay.py"
+    file.write_text("running_code_is_unharmed = 'nobody is there'\n" + file.read_text())
+
+    _, planned = plan_of(postgres, database, overlay.image())
+
+    assert [line["findings"] for line in planned] == [
+        ["locks running code out (nobody is there)"],
+        ["drops something"],
+    ]
+
+
+def test_the_plan_is_on_standard_output_before_the_result_and_its_result_in_the_termination_log(
+    postgres: Postgres, database: str, overlay: Overlay, tmp_path: Path
+) -> None:
+    overlay.expand("9001", ADD_COLUMN).expand("9002", "op.execute('CREATE TABLE other ()')")
+    log = tmp_path / "termination-log"
+    with started_command(postgres, database, overlay, "plan", INVENTORY_TERMINATION_LOG=str(log)) as process:
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+
+    *planned, result = map(json.loads, output.splitlines())
+    assert [line["revision"] for line in planned] == ["9001", "9002"]
+    assert (process.returncode, result["result"]) == (0, "plan")
+    assert json.loads(log.read_text()) == result
+
+
+def plan_of(postgres: Postgres, database: str, image: Image | None = None) -> tuple[Result, list[Any]]:
+    lines: list[str] = []
+    result = postgres.migration(database, image).plan(lines.append)
+    return result, [json.loads(line) for line in lines]
 
 
 def test_an_index_is_built_concurrently_and_again_after_a_broken_attempt(
@@ -575,7 +708,7 @@ def test_an_error_that_nobody_thought_of_is_reported_too(postgres: Postgres, dat
     image = overlay.expand("9001", ADD_COLUMN).image()
     image.expand[-1].path.unlink()
 
-    result = postgres.migration(database, image).plan(lambda _sql: None)
+    result = postgres.migration(database, image).plan(lambda _line: None)
 
     assert (result.outcome, result.exit_code) == ("failed", 1)
     assert result.error == "CommandError: Can't locate revision identified by '9001'"

@@ -41,6 +41,13 @@ def test_a_history_is_read_in_its_order(files: Files) -> None:
     assert image.schema.required_contract == ("c0001",)
 
 
+def test_a_revision_says_in_its_first_line_what_it_is(files: Files) -> None:
+    files.write("expand", "0001_a.py", '"""Where an item is.', "", 'And why."""', "revision = '0001'")
+    files.write("expand", "0002_b.py", "revision = '0002'", "down_revision = '0001'")
+
+    assert [revision.summary for revision in read_image(files.folder, ()).expand] == ["Where an item is.", ""]
+
+
 @pytest.mark.parametrize(
     "downgrade",
     [

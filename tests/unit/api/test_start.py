@@ -1,7 +1,15 @@
 import subprocess
 import sys
 
-OPTIONAL = ["alembic", "opentelemetry.exporter", "opentelemetry.sdk.trace", "psycopg2", "requests", "sentry_sdk"]
+OPTIONAL = [
+    "alembic",
+    "inventory_api.migrations.lint",
+    "opentelemetry.exporter",
+    "opentelemetry.sdk.trace",
+    "psycopg2",
+    "requests",
+    "sentry_sdk",
+]
 LOADED = f"""
 import sys
 from inventory_api import server
