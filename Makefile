@@ -1,12 +1,13 @@
 # `make up` brings a cluster up and the service onto it; `make test` proves everything. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
+HISTORIES ?= 20000
 VENV := .venv
 RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api fuzz openapi crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api fuzz simulate openapi crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +44,8 @@ unit: $(VENV)/ready ## Pure logic, and the chart as it renders
 	@$(LOCAL) tool helm >/dev/null
 	$(RUN)/pytest -q tests/unit
 
-integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey
+integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey, and judged by a real Prometheus
+	@$(LOCAL) tool prometheus >/dev/null
 	$(RUN)/pytest -q tests/integration
 
 cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
@@ -54,6 +56,12 @@ bench-api: $(VENV)/ready ## How fast the service is, against baselines of the sa
 
 fuzz: $(VENV)/ready ## Thousands of requests made up from the contract
 	@$(RUN)/python -W ignore -m tests.fuzz $(ARGUMENTS)
+
+simulate: $(VENV)/ready ## Tens of thousands of histories of the planner on a model cluster (HISTORIES=20000)
+	@for half in 1 2; do \
+	  SIMULATED_HISTORIES=$$(( $(HISTORIES) / 2 )) $(RUN)/pytest -q tests/unit/operator/test_invariants.py -k every_history & \
+	  halves="$$halves $$!"; \
+	done; for half in $$halves; do wait $$half || exit 1; done
 
 openapi: $(VENV)/ready ## Publish the API's contract in docs/, if it breaks nobody
 	$(RUN)/python -m tests.contract $(ARGUMENTS)

@@ -60,6 +60,10 @@ app.kubernetes.io/component: service
 {{- $name := include "inventory.fullname" $ -}}
 {{- $service := printf "%s.%s" $name $.Release.Namespace -}}
 {{- $hosts := list . $name $service (printf "%s.svc" $service) (printf "%s.svc.cluster.local" $service) "localhost" "127.0.0.1" -}}
+{{- if or $.Values.app.strategy.canary $.Values.app.strategy.blueGreen -}}
+{{- $candidate := printf "%s-candidate.%s" $name $.Release.Namespace -}}
+{{- $hosts = concat $hosts (list (printf "%s-candidate" $name) $candidate (printf "%s.svc" $candidate) (printf "%s.svc.cluster.local" $candidate)) -}}
+{{- end -}}
 {{- $told = set $told "INVENTORY_ALLOWED_HOSTS" (join "," $hosts) -}}
 {{- end -}}
 {{- with .Values.ingress.trustedProxies -}}

@@ -1,11 +1,13 @@
 """Carries a plan out. Each action is safe to repeat, and safe beside another operator that decides the same."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from . import manifests
-from .kube import ApiError, Kube
+from . import job_manifests, manifests, routing
+from .kube import MANAGER, ApiError, Kube
 from .model import (
     ANNOTATION_RECORD,
     LABEL_REVISION,
@@ -17,42 +19,58 @@ from .model import (
     DeleteDeployment,
     DeleteJob,
     Emit,
+    EndTraffic,
+    Measure,
     SetReplicas,
+    SetTraffic,
     SuspendJob,
     UpdateDeployment,
 )
-from .observe import app_path
+from .observe import app_path, backups_path, ingress_path, route_path
+from .prometheus import measure
 
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
 
+Guard = Callable[[], None]
+"""Asked before each write; it raises where another operator may be leading by now."""
+
+
+def unguarded() -> None:
+    """A single operator leads always."""
+
+
 class OutdatedError(Exception):
     """The object has changed since it was observed: observe again."""
 
 
-async def apply(kube: Kube, app: App, actions: tuple[Action, ...], now: datetime) -> None:
+async def apply(kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, guard: Guard = unguarded) -> None:
     """In order; stops at the first that can't be done.
 
-    Raises OutdatedError, ApiError, UnreachableError.
+    Raises OutdatedError, ApiError, UnreachableError, and what the guard raises.
     """
     for action in actions:
+        guard()
         try:
             await _carry_out(kube, app, action, now)
         except ApiError as error:
             if isinstance(action, Emit):
                 log.warning("%s/%s: an Event was refused: %s", app.namespace, app.name, error)
                 continue  # it only tells of what is done
+            if error.no_such_kind and isinstance(action, SetTraffic | CreateJob):
+                raise ApiError(422, _not_installed(action)) from error
             if error.status in (404, 409):
                 raise OutdatedError(str(error)) from error
             raise
 
 
-async def write_status(kube: Kube, app: App, status: Object) -> bool:
+async def write_status(kube: Kube, app: App, status: Object, guard: Guard = unguarded) -> bool:
     """Whether there was anything to write."""
     if status == dict(app.status):
         return False
+    guard()
     gone = {key: None for key in app.status if key not in status}
     try:
         await kube.merge(f"{app_path(app.namespace, app.name)}/status", {"status": {**status, **gone}})
@@ -73,20 +91,89 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
             await kube.patch(f"{deployments}/{deployment.name}", _patch(action))
         case DeleteDeployment(deployment):
             await kube.delete(f"{deployments}/{deployment.name}")
-        case CreateJob(release, revision, attempt, image):
-            await kube.create(jobs, manifests.expand_job(app, release, revision, attempt, image))
+        case CreateJob():
+            made = _job(app, action)
+            await kube.create(jobs if made["kind"] == "Job" else backups_path(app.namespace), made)
         case SuspendJob(job):
             await kube.merge(f"{jobs}/{job.name}", {"spec": {"suspend": True}})
         case DeleteJob(job):
             await kube.delete(f"{jobs}/{job.name}")
-        case ApplyService(release):
-            await kube.apply(f"/api/v1/namespaces/{app.namespace}/services/{app.name}", manifests.service(app, release))
+        case ApplyService(release, candidate):
+            made = manifests.service(app, release, candidate)
+            await kube.apply(f"/api/v1/namespaces/{app.namespace}/services/{made['metadata']['name']}", made)
+        case SetTraffic(weight):
+            await _route(kube, app, weight)
+        case EndTraffic():
+            await _route(kube, app, None)
+        case Measure(deployment, metrics, stable):
+            if app.analysis:
+                before, release = deployment.record, deployment.release
+                found = await measure(app.analysis, app, metrics, before.tallies, stable, release, now)
+                told = UpdateDeployment(deployment, record=replace(before, tallies=found))
+                await kube.patch(f"{deployments}/{deployment.name}", _patch(told))
         case SetReplicas(replicas):
             await kube.merge(f"{app_path(app.namespace, app.name)}/scale", {"spec": {"replicas": replicas}})
         case Emit(kind, reason, message):
             await kube.create(
                 f"/api/v1/namespaces/{app.namespace}/events", manifests.event(app, kind, reason, message, now)
             )
+
+
+def _job(app: App, action: CreateJob) -> Object:
+    try:
+        return job_manifests.job(app, action)
+    except ValueError as error:
+        raise ApiError(422, f"Job {action.step} of revision {action.revision} can't be made: {error}") from error
+
+
+async def _route(kube: Kube, app: App, weight: int | None) -> None:
+    """Give the candidate its weight in percent; None takes away what the operator has added.
+
+    Raises OutdatedError if what the spec names has gone since it was observed.
+    """
+    router = app.strategy.router
+    if router is None:
+        return
+    canary = ingress_path(app.namespace, routing.canary_name(app))
+    if router.kind == "ingress" and weight is None:
+        await kube.delete(canary)
+        return
+    path = (ingress_path if router.kind == "ingress" else route_path)(app.namespace, router.name)
+    try:
+        named = await kube.request("GET", path)
+    except ApiError as error:
+        if error.status == 404 and weight is None:
+            return  # gone, and our part with it
+        raise
+    if router.kind == "ingress":
+        await kube.apply(canary, routing.canary_ingress(app, named, weight or 0))
+        return
+    rules = routing.weighted_rules(app, named, weight)
+    if rules != named["spec"].get("rules"):
+        # Somebody else may write to it: all rules go at once, so it must be the version that they were made from.
+        version = {"resourceVersion": named["metadata"]["resourceVersion"]}
+        named = await kube.merge(path, {"metadata": version, "spec": {"rules": rules}})
+    if weight is None:
+        await _leave_to_its_owner(kube, path, named)
+
+
+async def _leave_to_its_owner(kube: Kube, path: str, route: Object) -> None:
+    """Else whoever applies the route would be told of a conflict with us, though nothing of ours is in it any more."""
+    meta = route["metadata"]
+    managed = meta.get("managedFields") or []
+    others = [entry for entry in managed if entry.get("manager") != MANAGER]
+    if others != managed:
+        version = {"resourceVersion": meta["resourceVersion"]}
+        await kube.merge(path, {"metadata": {**version, "managedFields": others or [{}]}})
+
+
+def _not_installed(action: SetTraffic | CreateJob) -> str:
+    if isinstance(action, SetTraffic):
+        return "the cluster has no HTTPRoute: install the CRDs of the Gateway API (v1), or choose another router"
+    return (
+        "the cluster has no Backup of postgresql.cnpg.io/v1: install CloudNativePG, or back up in another way than "
+        "migrations.backup.cloudNativePG"
+    )
 
 
 def _patch(update: UpdateDeployment) -> Object:
@@ -96,12 +183,16 @@ def _patch(update: UpdateDeployment) -> Object:
     spec: Object = {}
     if update.record is not None:
         meta["annotations"] = {ANNOTATION_RECORD: manifests.dump_record(update.record)}
-        if update.record.revision != deployment.revision_label:
+        # Pods that are kept warm keep the number that they began with: another one in the template would replace them.
+        if update.record.revision != deployment.revision_label and not deployment.replicas:
             label = {LABEL_REVISION: str(update.record.revision)}
             spec["template"] = {"metadata": {"labels": label}}
     if update.image is not None:
         # A merge patch replaces a list as a whole, so the pin goes by the container's name in a strategic one.
         spec.setdefault("template", {})["spec"] = {"containers": [{"name": "api", "image": update.image}]}
+    if update.restarted is not None:
+        template = spec.setdefault("template", {}).setdefault("metadata", {})
+        template["annotations"] = {manifests.ANNOTATION_RESTARTED: update.restarted}
     if update.replicas is not None:
         spec["replicas"] = update.replicas
     return {"metadata": meta, **({"spec": spec} if spec else {})}

@@ -5,8 +5,10 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,13 @@ import kopf
 from kopf._core.engines import peering
 
 from . import handlers, metrics, server
+from .apply import unguarded
 from .kube import ApiError, Kube, UnreachableError
+from .lease import Lease, LostLeaseError
 from .prepare import ensure_secret, upgrade_crd
 from .queue import Key, Queue
-from .reconcile import Roundup, reconcile
+from .reconcile import Reconciler, Roundup
+from .webhook import Webhook
 
 WORKERS = 8
 SILENT_SECONDS = 300.0
@@ -37,7 +42,7 @@ def main() -> None:
     args = _parser().parse_args()
     try:
         asyncio.run(args.run(args))
-    except (ApiError, UnreachableError, ValueError) as error:
+    except (ApiError, UnreachableError, LostLeaseError, ValueError) as error:
         sys.exit(f"inventory-operator: {error}")
 
 
@@ -48,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     where = run.add_mutually_exclusive_group()
     where.add_argument("--namespace", action="append", help="namespace to watch; may be given more than once")
     where.add_argument("--all-namespaces", action="store_true", help="watch the whole cluster")
+    run.add_argument("--lease", metavar="NAME", help="work only while holding this Lease: for more than one replica")
+    run.add_argument(
+        "--webhook-format",
+        choices=("generic", "slack"),
+        default="generic",
+        help="form of what is posted to INVENTORY_WEBHOOK_URL (default %(default)s)",
+    )
     run.add_argument("--port", type=int, default=server.PORT, help="port of probes and metrics (default %(default)s)")
     run.set_defaults(run=_run)
     ready = commands.add_parser(
@@ -73,7 +85,21 @@ async def _run(args: argparse.Namespace) -> None:
             beat = time.monotonic()
             await roundup.look()
             return Roundup.SECONDS
-        return await reconcile(kube, key)
+        return await reconciler.reconcile(key)
+
+    place = os.environ.get("POD_NAMESPACE", "default")
+    lease = Lease(kube, place, args.lease, _identity()) if args.lease else None
+    # Its address is a secret: who has it can write there.
+    address = os.environ.get("INVENTORY_WEBHOOK_URL", "")
+    webhook = Webhook(address, args.webhook_format) if address else None
+    reconciler = Reconciler(kube, lease.guard if lease else unguarded, webhook)
+
+    def begin() -> None:
+        nonlocal beat
+        beat = time.monotonic()
+
+    def stands_by() -> bool:
+        return lease is not None and not lease.held.is_set()
 
     queue = Queue(work, WORKERS)
     roundup = Roundup(kube, namespaces, queue)
@@ -82,18 +108,18 @@ async def _run(args: argparse.Namespace) -> None:
     ready = asyncio.Event()
     metrics.BUILD_INFO.labels(_version()).set(1)
     runner = await server.serve(
-        ready=lambda: ready.is_set() and roundup.succeeded,
-        alive=lambda: time.monotonic() - beat < SILENT_SECONDS,
+        # One that stands by is ready to lead, and has no queue that could get stuck.
+        ready=lambda: ready.is_set() and (stands_by() or roundup.succeeded),
+        alive=lambda: stands_by() or time.monotonic() - beat < SILENT_SECONDS,
         port=args.port,
     )
     queue.add(ROUNDUP)
     logging.getLogger(__name__).info("watching %s", ", ".join(namespaces) or "all namespaces")
-    working = asyncio.create_task(queue.run())
+    working = asyncio.create_task(_lead(lease, queue, webhook, begin))
     stop = asyncio.Event()
     working.add_done_callback(lambda _: stop.set())  # without its workers the process is of no use
-    await asyncio.sleep(
-        0
-    )  # Kopf waits 5 s at its end for every task that began after it: the workers must be there now
+    for _ in range(3):  # tasks of tasks of tasks
+        await asyncio.sleep(0)  # Kopf waits 5 s at its end for every task that began after it: the workers go first
     try:
         await kopf.operator(
             registry=registry,
@@ -108,10 +134,28 @@ async def _run(args: argparse.Namespace) -> None:
     finally:
         working.cancel()
         [ended] = await asyncio.gather(working, return_exceptions=True)
+        if lease:
+            await lease.release()
         await runner.cleanup()
         await kube.close()
-    if isinstance(ended, Exception):
-        raise ended
+    if isinstance(ended, ExceptionGroup):
+        raise ended.exceptions[0]
+
+
+async def _lead(lease: Lease | None, queue: Queue, webhook: Webhook | None, beat: Callable[[], None]) -> None:
+    """Works on the queue, with a Lease only while it is held. Raises LostLeaseError when it is lost."""
+    async with asyncio.TaskGroup() as group:
+        if webhook:
+            group.create_task(webhook.run())
+        if lease:
+            group.create_task(lease.keep())
+            await lease.held.wait()
+            beat()
+        group.create_task(queue.run())
+
+
+def _identity() -> str:
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 
 
 async def _prepare(args: argparse.Namespace) -> None:

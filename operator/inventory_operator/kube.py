@@ -25,6 +25,11 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
 
+    @property
+    def no_such_kind(self) -> bool:
+        """The cluster doesn't have the kind at all, as while its CRD isn't installed."""
+        return self.status == 404 and "page not found" in str(self)
+
 
 class UnreachableError(Exception):
     """The API server did not answer."""

@@ -5,36 +5,44 @@ What makes up a release's pod template is frozen in its Deployment: a change her
 
 import json
 import re
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema
 
 from .model import (
+    ANNOTATION_CONTENT,
     ANNOTATION_RECORD,
     GROUP,
     KIND,
     LABEL_APP,
-    LABEL_ATTEMPT,
     LABEL_RELEASE,
     LABEL_REVISION,
     VERSION,
     App,
     Json,
+    Operation,
     Record,
     Stage,
+    Tally,
+    Work,
+    WorkStage,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 Object = dict[str, Any]
 
 PORT = 8000
 GRACE_SECONDS = 40
 """Beyond preStop; 25 s of draining fit in."""
 PRE_STOP_SECONDS = 5
-WAITING_BUDGET_SECONDS = 900
-"""A Job may wait so long for a node, the database or a lock, besides the time to migrate; then a fresh one goes on."""
-EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING = 1, 3, 75
+ANNOTATION_RESTARTED = f"{GROUP}/restarted"
+"""On the pod template: what its pods were last restarted for."""
 
 
 def labels(app: App, component: str) -> dict[str, str]:
@@ -76,7 +84,7 @@ def deployment(app: App, release: str, record: Record) -> Object:
         "image": content["image"],
         "args": ["serve"],
         "env": [
-            *_env(content.get("config", {})),
+            *env(content.get("config", {})),
             {"name": "INVENTORY_RELEASE", "value": release},
             {
                 "name": "INVENTORY_REVISION",
@@ -92,9 +100,10 @@ def deployment(app: App, release: str, record: Record) -> Object:
         "resources": extra.get("resources", {}),
         # The last lines of a service that could not start are then the reason that the status gives.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **_common_container(app),
+        **common_container(app),
     }
     pod_labels = extra.get("podLabels", {}) | own | {LABEL_REVISION: str(record.revision)}
+    restarted = {ANNOTATION_RESTARTED: app.secrets} if app.secrets else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -102,7 +111,10 @@ def deployment(app: App, release: str, record: Record) -> Object:
             "name": release_name(app, release),
             "namespace": app.namespace,
             "labels": own,
-            "annotations": {ANNOTATION_RECORD: dump_record(record)},
+            "annotations": {
+                ANNOTATION_RECORD: dump_record(record),
+                ANNOTATION_CONTENT: json.dumps(app.content, sort_keys=True),
+            },
             "ownerReferences": [owner(app)],
         },
         "spec": {
@@ -112,115 +124,37 @@ def deployment(app: App, release: str, record: Record) -> Object:
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "selector": {"matchLabels": pod_selector(app) | {LABEL_RELEASE: release}},
             "template": {
-                "metadata": {"labels": pod_labels, "annotations": extra.get("podAnnotations", {})},
+                "metadata": {"labels": pod_labels, "annotations": extra.get("podAnnotations", {}) | restarted},
                 "spec": {
                     "terminationGracePeriodSeconds": extra.get(
                         "terminationGracePeriodSeconds", pre_stop + GRACE_SECONDS
                     ),
                     "containers": [container],
-                    **_common_pod(app),
-                    **_given(extra, "affinity", "topologySpreadConstraints"),
+                    **common_pod(app),
+                    **given(extra, "affinity", "topologySpreadConstraints"),
                 },
             },
         },
     }
 
 
-def service(app: App, release: str | None) -> Object:
-    """The Service in front of one release's pods, or of all while pods are being replaced."""
+def service(app: App, release: str | None, candidate: bool = False) -> Object:
+    """The Service in front of one release's pods, or of all while pods are being replaced.
+
+    The candidate's has another component, so that whoever selects the app's Service doesn't find its pods twice.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": app.name,
+            "name": candidate_name(app) if candidate else app.name,
             "namespace": app.namespace,
-            "labels": labels(app, "service"),
+            "labels": labels(app, "candidate" if candidate else "service"),
             "ownerReferences": [owner(app)],
         },
         "spec": {
             "selector": pod_selector(app) | ({LABEL_RELEASE: release} if release else {}),
             "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
-        },
-    }
-
-
-def expand_job(app: App, release: str, revision: int, attempt: int, image: str) -> Object:
-    """The Job that brings the schema to where a release needs it.
-
-    Raises ValueError for an app without migrations.
-    """
-    if app.migrations is None:
-        raise ValueError("the app has no migrations")
-    own = labels(app, "migration") | {
-        LABEL_RELEASE: release,
-        LABEL_REVISION: str(revision),
-        LABEL_ATTEMPT: str(attempt),
-    }
-    migrations = app.migrations
-    # Its nodes are the service's. What keeps pods of the service apart, or brings them together, is not about the Job.
-    nodes = _given(app.content.get("template", {}).get("affinity", {}), "nodeAffinity")
-    settings = {
-        "INVENTORY_APP_UID": app.uid,
-        "INVENTORY_MIGRATION_TIMEOUT_SECONDS": str(migrations.timeout),
-        "INVENTORY_MIGRATION_WAIT_SECONDS": str(migrations.database_wait),
-        "INVENTORY_RELEASE": release,
-        "INVENTORY_TERMINATION_LOG": "/dev/termination-log",
-    }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": job_name(app, revision, attempt),
-            "namespace": app.namespace,
-            "labels": own,
-            "ownerReferences": [owner(app)],
-        },
-        "spec": {
-            "parallelism": 1,
-            "completions": 1,
-            "backoffLimit": 4,
-            # Two pods at least get to say what they wait for.
-            "activeDeadlineSeconds": migrations.timeout + max(WAITING_BUDGET_SECONDS, 3 * migrations.database_wait),
-            # A terminating pod still holds its database session: its successor starts only when it is gone.
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": "migrate",
-                            "operator": "In",
-                            "values": [EXIT_FAILED, EXIT_REFUSED],
-                        },
-                    },
-                    {
-                        "action": "Ignore",
-                        "onExitCodes": {"containerName": "migrate", "operator": "In", "values": [EXIT_WAITING]},
-                    },
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-                ]
-            },
-            "template": {
-                "metadata": {"labels": own},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "terminationGracePeriodSeconds": 30,
-                    **({"affinity": nodes} if nodes else {}),
-                    "containers": [
-                        {
-                            "name": "migrate",
-                            "image": image,
-                            "args": ["migrate", "expand"],
-                            "env": [*_env(app.content.get("config", {})), *_env(settings)],
-                            "envFrom": [{"secretRef": {"name": migrations.secret}}],
-                            "resources": app.content.get("template", {}).get("resources", {}),
-                            "terminationMessagePolicy": "FallbackToLogsOnError",
-                            **_common_container(app),
-                        }
-                    ],
-                    **_common_pod(app),
-                },
-            },
         },
     }
 
@@ -265,13 +199,19 @@ def release_name(app: App, release: str) -> str:
     return f"{app.name}-{release}"
 
 
-def job_name(app: App, revision: int, attempt: int) -> str:
-    return f"{app.name}-{revision}-expand-{attempt}"
+def candidate_name(app: App) -> str:
+    """Name of the Service in front of the candidate."""
+    return f"{app.name}-candidate"
+
+
+def job_name(app: App, revision: int, step: str, attempt: int) -> str:
+    return f"{app.name}-{revision}-{step}-{attempt}"
 
 
 def is_job_name(app: App, name: str) -> bool:
     """Whether a Job of this app has such a name, or will once have it."""
-    return re.fullmatch(rf"{re.escape(app.name)}-\d+-expand-\d+", name) is not None
+    steps = r"expand|(gate|backup|contract|downgrade|restore|look)\d+"
+    return re.fullmatch(rf"{re.escape(app.name)}-\d+-({steps})-\d+", name) is not None
 
 
 def stamp(moment: datetime) -> str:
@@ -281,43 +221,55 @@ def stamp(moment: datetime) -> str:
 
 def dump_record(record: Record) -> str:
     """A record as the JSON of its annotation, defaults left out."""
-    found: Object = {}
-    for each in fields(Record):
-        value = getattr(record, each.name)
-        if value == each.default:
-            continue
-        if isinstance(value, datetime):
-            value = value.isoformat()
-        elif isinstance(value, ImageSchema):
-            value = {"expand": value.expand, "contract": value.contract, "required_contract": value.required_contract}
-        elif isinstance(value, DatabaseSchema):
-            value = {"expand": value.expand, "contract": value.contract}
-        found[each.name] = value
-    return json.dumps(found, sort_keys=True)
+    return json.dumps(_dumped(record), sort_keys=True)
 
 
 def load_record(text: str) -> Record:
-    """The record of an annotation. Raises ValueError if it can't be read."""
+    """The record of an annotation, what a newer operator has added left out. Raises ValueError if it can't be read."""
     try:
-        found = json.loads(text)
-        for name in ("started", "ended", "schema_seen", "progressed"):
-            if name in found:
-                found[name] = datetime.fromisoformat(found[name])
-        for name, kind in (("image_schema", ImageSchema), ("database_schema", DatabaseSchema)):
-            if name in found:
-                found[name] = kind(**{key: tuple(value) for key, value in found[name].items()})
-        known = {each.name for each in fields(Record)}
-        found = {name: value for name, value in found.items() if name in known}
-        return Record(**found | {"stage": Stage(found["stage"])})
+        found = dict(json.loads(text))
+        if "tallies" in found:
+            found["tallies"] = tuple(_loaded(Tally, each) for each in found["tallies"])
+        if "operation" in found:
+            found["operation"] = _loaded(Operation, found["operation"])
+        return _loaded(Record, found)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from error
 
 
-def _env(settings: dict[str, str]) -> list[Object]:
+def _dumped(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_dumped(each) for each in value]
+    if is_dataclass(value):
+        found = ((each, getattr(value, each.name)) for each in fields(value))
+        return {each.name: _dumped(inner) for each, inner in found if inner != each.default}
+    return value
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(
+        ("started", "ended", "schema_seen", "progressed", "step_started", "measured"), datetime.fromisoformat
+    ),
+    "image_schema": lambda found: ImageSchema(**{key: tuple(value) for key, value in found.items()}),
+    "database_schema": lambda found: DatabaseSchema(**{key: tuple(value) for key, value in found.items()}),
+    "kind": Work,
+}
+
+
+def _loaded(kind: type[T], found: Json) -> T:
+    stages = {"stage": WorkStage if kind is Operation else Stage}
+    known = {each.name for each in fields(kind)} & found.keys()
+    read = _READ | stages
+    return kind(**{name: read[name](found[name]) if name in read else found[name] for name in known})
+
+
+def env(settings: dict[str, str]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in sorted(settings.items())]
 
 
-def _common_container(app: App) -> Object:
+def common_container(app: App) -> Object:
     policy, mounts = app.content.get("imagePullPolicy"), app.content.get("template", {}).get("volumeMounts", ())
     return {
         **({"imagePullPolicy": policy} if policy else {}),
@@ -330,22 +282,22 @@ def _common_container(app: App) -> Object:
     }
 
 
-def _given(template: Json, *names: str) -> Object:
+def given(template: Json, *names: str) -> Object:
     return {name: template[name] for name in names if name in template}
 
 
-def _common_pod(app: App) -> Object:
+def common_pod(app: App) -> Object:
     template = app.content.get("template", {})
     where = ("nodeSelector", "tolerations", "priorityClassName", "serviceAccountName")
     return {
-        **_given(template, *where),
+        **given(template, *where),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "imagePullSecrets": [{"name": name} for name in app.content.get("imagePullSecrets", ())],
         "securityContext": {
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
-            **_given(template, "fsGroup"),
+            **given(template, "fsGroup"),
         },
         "volumes": [{"name": "tmp", "emptyDir": {}}, *template.get("volumes", ())],
     }

@@ -22,8 +22,13 @@ LABEL_APP = "inventory.dev/app"
 LABEL_RELEASE = "inventory.dev/release"
 LABEL_REVISION = "inventory.dev/revision"
 ANNOTATION_RECORD = "inventory.dev/record"
+ANNOTATION_CONTENT = "inventory.dev/content"
+"""What the user wrote, on the release's Deployment: it can be applied again."""
 LABEL_ATTEMPT = "inventory.dev/attempt"
+LABEL_STEP = "inventory.dev/step"
 ANNOTATION_RETRY = "inventory.dev/retry"
+COMMANDS = ("promote", "promote-full", "abort", "retry", "restart", "contract", "downgrade", "restore")
+"""What a person can order, each by the annotation inventory.dev/<command>."""
 
 PULL_TROUBLE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull"}
@@ -44,6 +49,59 @@ class Stage(StrEnum):
     LEFT = "left"  # superseded or aborted: may be tried again under a new number
 
 
+class Work(StrEnum):
+    """What is done to the database besides the expand migrations of a release."""
+
+    CONTRACT = "contract"
+    DOWNGRADE = "downgrade"
+    RESTORE = "restore"
+
+
+class WorkStage(StrEnum):
+    """How far it has come. Each but the last two is intent that was written down before its first step."""
+
+    DRAINING = "draining"  # pods that it would break are on their way out
+    BACKUP = "backup"
+    RUNNING = "running"
+    LOOKING = "looking"  # after a restore nobody knows what the database has
+    DONE = "done"
+    FAILED = "failed"  # not tried again until told
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Work on the database, kept on the Deployment of the release that was stable when it began."""
+
+    kind: Work
+    number: int
+    """Grows with each operation of the app: a command names it, so that it can be given again."""
+    stage: WorkStage
+    started: datetime
+    revision: int = 0
+    """Whom it makes way for (downgrade), or before whose contract the backup was taken (restore)."""
+    backup: str = ""
+    message: str = ""
+    ended: datetime | None = None
+
+    @property
+    def going(self) -> bool:
+        return self.stage not in (WorkStage.DONE, WorkStage.FAILED)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the measurements of one metric have said so far."""
+
+    name: str
+    good: int = 0
+    bad: int = 0
+    unclear: int = 0
+    """In a row: an answer that says something ends it."""
+    measured: datetime | None = None
+    said: str = ""
+    """The last value, or why there is none."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What is known of a release. It lives on the release's Deployment, so that a restarted operator knows as much."""
@@ -60,14 +118,124 @@ class Record:
     schema_seen: datetime | None = None
     ready: int = 0  # most ready pods so far, and when that number last grew: the progress deadline counts from there
     progressed: datetime | None = None
+    step: int = 0
+    """Steps of its strategy that are behind it."""
+    steps: str = ""
+    """Hash of the steps that are counted: other ones begin anew."""
+    step_started: datetime | None = None
+    routed: int = 0
+    """The weight that the router was last seen to have from us."""
+    tallies: tuple[Tally, ...] = ()
+    held: bool = False
+    """Failed or inconclusive, and left as it is until a person says how to go on."""
+    served: bool = False
+    """It has served before: its steps and analyses are behind it for good."""
+    operation: Operation | None = None
+    backup: str = ""
+    """Reference of the backup that was taken before its contract migrations."""
+    secrets: str = ""
+    """Digest of its Secrets when they were first seen, for pods that an older operator has made."""
 
 
 @dataclass(frozen=True)
-class Rolling:
-    """`spec.strategy.rolling`; an amount is a number of pods or a percentage of `replicas`."""
+class SetWeight:
+    """A step: the candidate's share of the requests, in percent."""
 
+    weight: int
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A step: wait so many seconds, or (None) until somebody promotes."""
+
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A step: a Job of the user's must succeed."""
+
+    job: Json
+
+
+@dataclass(frozen=True)
+class Analyse:
+    """A step: each metric must have been measured as often as it says, and found good."""
+
+
+Step = SetWeight | Pause | Gate | Analyse
+
+
+@dataclass(frozen=True)
+class Router:
+    """What divides the requests by weight."""
+
+    kind: str
+    """`ingress` (ingress-nginx) or `httpRoute` (Gateway API)."""
+    name: str
+    options: Json = field(default_factory=dict)
+    """Header or cookie that leads to the candidate at any weight."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`spec.strategy`: how pods of a candidate replace those of the stable release."""
+
+    kind: str = "rolling"
+    """`rolling`, `canary` or `blueGreen`."""
     max_surge: int | str = "25%"
+    """An amount is a number of pods or a percentage of `replicas`."""
     max_unavailable: int | str = 0
+    steps: tuple[Step, ...] = ()
+    router: Router | None = None
+    dynamic_stable_scale: bool = False
+    """The stable release gives up pods as it loses weight, and gets them back before it gets weight."""
+    warm: int = 0
+    """Seconds that the former release keeps its pods after a promotion."""
+
+    @property
+    def apart(self) -> bool:
+        """The candidate's pods aren't behind the stable Service: a router or the promotion brings them requests."""
+        return self.router is not None or self.kind == "blueGreen"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One query of `spec.analysis`, and what its answers mean. Bounds are inclusive; None is none."""
+
+    name: str
+    query: str
+    good_min: float | None = None
+    good_max: float | None = None
+    bad_min: float | None = None
+    bad_max: float | None = None
+    """Without a bad bound, what isn't good is bad; else what is neither is unclear."""
+    interval: int = 10
+    count: int = 3
+    failure_limit: int = 0
+    """Bad answers that may be."""
+    unclear_limit: int = 3
+    """Unclear ones in a row that may be; beyond it the release is held for a person."""
+    empty: str = "Inconclusive"
+    """What an answer without a value means: Inconclusive, Success or Failure."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """`spec.analysis`."""
+
+    address: str
+    metrics: tuple[Metric, ...]
+    range: str = "1m"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """`spec.migrations.contract`: when what only older releases used is taken away."""
+
+    automatic: bool = False
+    soak: int = 3600
+    """Seconds after the promotion."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +245,9 @@ class Migrations:
     secret: str
     timeout: int = 600
     database_wait: int = 60
+    contract: Contract = field(default_factory=Contract)
+    backup: Json | None = None
+    """The Jobs that back up and restore, as the user wrote them."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +263,19 @@ class App:
     replicas: int = 1
     replicas_unset: bool = False
     """The spec has no `replicas`: the count that runs is kept, and written there so that an autoscaler can begin."""
-    rolling: Rolling = field(default_factory=Rolling)
+    strategy: Strategy = field(default_factory=Strategy)
+    analysis: Analysis | None = None
     migrations: Migrations | None = None
+    freeze: bool = False
+    """A release that fails is left as it is until a person says how to go on."""
     progress_deadline: int = 300
     image_pull_deadline: int = 60
     history_limit: int = 5
     paused: bool = False
-    retry: int | None = None
-    """Revision that `inventory.dev/retry` names: if it is the failed one, it is tried again under a new number."""
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """What people order, by command; see `commands`."""
+    secrets: str = ""
+    """Digest of the Secrets that the pods get; empty if unknown."""
     deleting: bool = False
     status: Json = field(default_factory=dict)
 
@@ -115,9 +291,10 @@ class Pod:
 
     name: str
     owner: str
-    """The release's hash for the service, the Job's UID for a migration."""
+    """The release's hash for the service, the Job's UID for a Job."""
     created: datetime
     migrates: bool = False
+    """It may change the database."""
     finished: bool = False
     """All its containers have ended for good."""
     scheduled: datetime | None = None
@@ -159,6 +336,8 @@ class Deployment:
     revision_label: int = 0
     trouble: str = ""
     """Why its pods can't even be created, as a quota says it."""
+    restarted: str = ""
+    """What its pods were last restarted for: digest of the Secrets, and the command."""
 
     @property
     def serving(self) -> int:
@@ -168,13 +347,15 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Job:
-    """A migration Job."""
+    """A Job of a release or of an operation."""
 
     name: str
     uid: str
     revision: int
     attempt: int
     created: datetime
+    step: str = "expand"
+    """What it does: expand; gate1 by the number of a step; contract1, backup1 and so on by that of an operation."""
     complete: bool = False
     failed: bool = False
     reason: str = ""
@@ -184,8 +365,13 @@ class Job:
 
     @property
     def active(self) -> bool:
-        """It may still migrate."""
+        """It may still do something."""
         return not (self.complete or self.failed or self.suspended)
+
+    @property
+    def gate(self) -> bool:
+        """It is a gate of the user's, which does not touch the schema."""
+        return self.step.startswith("gate")
 
 
 @dataclass(frozen=True)
@@ -195,6 +381,25 @@ class Service:
     selector: Json
     as_wanted: bool
     """Everything but the selector is as this operator renders it."""
+
+    @property
+    def release(self) -> str | None:
+        """Whose pods it selects; None: those of all."""
+        return self.selector.get(LABEL_RELEASE)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the router does now."""
+
+    weight: int = 0
+    """Of the candidate, in percent."""
+    as_wanted: bool = True
+    """Everything but the weight is as this operator renders it, or isn't its business."""
+    trouble: str = ""
+    """Why it can't be used, as that it isn't there."""
+    present: bool = False
+    """There is something of the operator's to take away, when nothing is divided any more."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +411,9 @@ class Observed:
     jobs: tuple[Job, ...] = ()
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
+    candidate_service: Service | None = None
+    traffic: Traffic | None = None
+    """None where no router is asked for."""
     foreign: tuple[str, ...] = ()
     """Objects that have a name we need and belong to another owner."""
     leaving: tuple[str, ...] = ()
@@ -235,12 +443,13 @@ class CreateDeployment:
 
 @dataclass(frozen=True)
 class UpdateDeployment:
-    """Change scale, record, image pin or revision label; None leaves a part as it is."""
+    """Change scale, record, image pin, revision label or cause of a restart; None leaves a part as it is."""
 
     deployment: Deployment
     replicas: int | None = None
     record: Record | None = None
     image: str | None = None
+    restarted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -252,12 +461,17 @@ class DeleteDeployment:
 
 @dataclass(frozen=True)
 class CreateJob:
-    """Run the expand migrations of a release."""
+    """Run the expand migrations of a release, or another step of it."""
 
     release: str
     revision: int
     attempt: int
     image: str
+    step: str = "expand"
+    arguments: tuple[str, ...] = ("migrate", "expand")
+    """Of the image's own command; empty for a Job of the user's."""
+    job: Json | None = None
+    """The user's."""
 
 
 @dataclass(frozen=True)
@@ -279,6 +493,30 @@ class ApplyService:
     """Bring the Service about, selecting the pods of one release, or of all (None) while pods are being replaced."""
 
     release: str | None
+    candidate: bool = False
+    """The one in front of the candidate."""
+
+
+@dataclass(frozen=True)
+class SetTraffic:
+    """Tell the router the candidate's weight, in percent."""
+
+    weight: int
+
+
+@dataclass(frozen=True)
+class EndTraffic:
+    """Take away what the operator has added to the router."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Ask these metrics of a candidate, and write the answers into its record."""
+
+    deployment: Deployment
+    metrics: tuple[Metric, ...]
+    stable: str
+    """Hash of the stable release, empty without one."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +543,9 @@ Action = (
     | SuspendJob
     | DeleteJob
     | ApplyService
+    | SetTraffic
+    | EndTraffic
+    | Measure
     | SetReplicas
     | Emit
 )
@@ -319,6 +560,9 @@ class Phase(StrEnum):
     HEALTHY = "Healthy"
     PAUSED = "Paused"
     FAILED = "Failed"
+    CONTRACTING = "Contracting"
+    DOWNGRADING = "Downgrading"
+    RESTORING = "Restoring"
 
 
 @dataclass(frozen=True)
@@ -327,6 +571,17 @@ class Outcome:
 
     phase: Phase
     reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CommandState:
+    """What became of an order."""
+
+    command: str
+    value: str
+    state: str
+    """Done, Failed, Taken, Awaited, Stale or Refused."""
     message: str
 
 
@@ -340,6 +595,9 @@ class Plan:
     """Seconds until a deadline wants a look, though nothing may have changed."""
     stable: Deployment | None = None
     candidate: Deployment | None = None
+    weight: int = 0
+    """Of the candidate, in percent, as it is meant to be now."""
+    commands: tuple[CommandState, ...] = ()
 
 
 # --- canonical forms ----------------------------------------------------------------------------------------------

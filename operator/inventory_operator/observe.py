@@ -1,35 +1,37 @@
 """Live reads of everything that a plan looks at, parsed into plain values."""
 
 import asyncio
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from . import manifests
-from .kube import Kube, Object
+from . import manifests, routing, spec
+from .job_manifests import CNPG
+from .kube import ApiError, Kube, Object
 from .model import (
     ANNOTATION_RECORD,
-    ANNOTATION_RETRY,
     GROUP,
     KIND,
     LABEL_APP,
     LABEL_ATTEMPT,
     LABEL_RELEASE,
     LABEL_REVISION,
+    LABEL_STEP,
     PLURAL,
     VERSION,
     App,
     Deployment,
     Job,
-    Migrations,
     Observed,
     Pod,
-    Rolling,
     Service,
     release_content,
 )
 from .pods import ask
+from .routing import Routes
 
 
 def app_path(namespace: str, name: str) -> str:
@@ -43,6 +45,18 @@ async def app_versions(kube: Kube, namespace: str) -> dict[tuple[str, str], str]
     return {(meta["namespace"], meta["name"]): meta["resourceVersion"] for meta in found}
 
 
+def ingress_path(namespace: str, name: str) -> str:
+    return f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}"
+
+
+def route_path(namespace: str, name: str) -> str:
+    return f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/{name}"
+
+
+def backups_path(namespace: str) -> str:
+    return f"/apis/{CNPG}/namespaces/{namespace}/backups"
+
+
 async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
     """The app and all that belongs to it, or None if the app is gone."""
     found = await kube.get(app_path(namespace, name))
@@ -50,25 +64,102 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
         return None
     app = parse_app(found)
     selector = f"{LABEL_APP}={name}"
-    deployments, jobs, pods, service = await asyncio.gather(
-        kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
-        kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
-        kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
-        kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
+    (deployments, jobs, pods, service), (candidate, backups, routes, secrets) = await asyncio.gather(
+        asyncio.gather(
+            kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
+            kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
+            kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
+            kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
+        ),
+        asyncio.gather(
+            _candidate_service(kube, app), _backups(kube, app, selector), _routes(kube, app), _secrets(kube, app)
+        ),
     )
-    observed = parse(app, deployments, jobs, pods, service)
+    app = replace(app, secrets=secrets)
+    observed = parse(app, deployments, jobs, pods, service, candidate=candidate, backups=backups, routes=routes)
     return replace(observed, pods=await ask(observed.pods))
 
 
+async def _candidate_service(kube: Kube, app: App) -> Object | None:
+    if app.strategy.kind == "rolling":
+        return None
+    return await kube.get(f"/api/v1/namespaces/{app.namespace}/services/{manifests.candidate_name(app)}")
+
+
+async def _backups(kube: Kube, app: App, selector: str) -> list[Object]:
+    if not (app.migrations and "cloudNativePG" in (app.migrations.backup or {})):
+        return []
+    try:
+        return await kube.list(backups_path(app.namespace), selector)
+    except ApiError as error:
+        if error.status in (403, 404):
+            return []  # creating one says what is missing
+        raise
+
+
+async def _routes(kube: Kube, app: App) -> Routes:
+    """The router's objects; nothing for an app without a router."""
+    router = app.strategy.router
+    if router is None:
+        return Routes()
+    try:
+        if router.kind == "ingress":
+            named, canary = await asyncio.gather(
+                kube.get(ingress_path(app.namespace, router.name)),
+                kube.get(ingress_path(app.namespace, routing.canary_name(app))),
+            )
+            return Routes(named, canary)
+        return Routes(await kube.request("GET", route_path(app.namespace, router.name)))
+    except ApiError as error:
+        if error.no_such_kind:
+            return Routes(unreadable="the cluster has no HTTPRoute: the CRDs of the Gateway API (v1) aren't installed")
+        if error.status == 404:
+            return Routes()
+        if error.status == 403:
+            return Routes(unreadable=f"the operator may not read it: {error}")
+        raise
+
+
+async def _secrets(kube: Kube, app: App) -> str:
+    """Digest of the Secrets that the pods get; empty if one can't be read, or there is none."""
+    names = sorted(app.content.get("secrets", ()))
+    try:
+        found = await asyncio.gather(
+            *(kube.get(f"/api/v1/namespaces/{app.namespace}/secrets/{name}") for name in names)
+        )
+    except ApiError as error:
+        if error.status == 403:
+            return ""
+        raise
+    there = [secret for secret in found if secret is not None]
+    return secrets_digest(there) if there and len(there) == len(names) else ""
+
+
+def secrets_digest(secrets: Sequence[Object]) -> str:
+    """SHA-256 over names and data. Nothing else is kept of a Secret, and nothing of it is logged."""
+    content = sorted([secret["metadata"]["name"], sorted((secret.get("data") or {}).items())] for secret in secrets)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 def parse(
-    app: App, deployments: list[Object], jobs: list[Object], pods: list[Object], service: Object | None
+    app: App,
+    deployments: list[Object],
+    jobs: list[Object],
+    pods: list[Object],
+    service: Object | None,
+    *,
+    candidate: Object | None = None,
+    backups: Sequence[Object] = (),
+    routes: Routes = Routes(),  # noqa: B008 - frozen
 ) -> Observed:
     """What the API server returned, as values. Objects of another owner that are in our way are named."""
     foreign: list[str] = []
     leaving: list[str] = []
     in_the_way = [found for found in jobs if manifests.is_job_name(app, found["metadata"]["name"])]
     named = [("Deployment", found) for found in deployments] + [("Job", found) for found in in_the_way]
-    for kind, found in [*named, *([("Service", service)] if service else [])]:
+    named += [("Backup", found) for found in backups if manifests.is_job_name(app, found["metadata"]["name"])]
+    single = (("Service", service), ("Service", candidate), ("Ingress", routes.canary))
+    for kind, found in [*named, *((kind, found) for kind, found in single if found)]:
         if not _owned(found, app):
             (leaving if _leaves(found, app) else foreign).append(f"{kind} {found['metadata']['name']}")
     ours: list[Deployment] = []
@@ -81,40 +172,42 @@ def parse(
             foreign.append(f"Deployment {name}, whose annotation {ANNOTATION_RECORD} can't be read ({error}),")
     if app.replicas_unset:
         app = replace(app, replicas=sum(d.replicas for d in ours) or 1)
+    # A Backup of a release that is forgotten stays, as what it stands for does.
+    revisions = {d.record.revision for d in ours}
+    taken = [parse_backup(found) for found in backups if _owned(found, app)]
+    taken = [(job, pod) for job, pod in taken if job.revision in revisions]
     return Observed(
         app=app,
         deployments=tuple(ours),
-        jobs=tuple(parse_job(found) for found in jobs if _owned(found, app)),
-        pods=tuple(parse_pod(found) for found in pods),
+        jobs=(*(parse_job(found) for found in jobs if _owned(found, app)), *(job for job, _ in taken)),
+        pods=(*(parse_pod(found) for found in pods), *(pod for _, pod in taken)),
         service=parse_service(service, app) if service else None,
+        candidate_service=parse_service(candidate, app, candidate=True) if candidate else None,
+        traffic=routing.traffic(app, routes) if app.strategy.router else None,
         foreign=tuple(foreign),
         leaving=tuple(leaving),
     )
 
 
 def parse_app(found: Object) -> App:
-    meta, spec = found["metadata"], found["spec"]
-    rolling = (spec.get("strategy") or {}).get("rolling") or {}
-    migrations = spec.get("migrations")
-    retry = (meta.get("annotations") or {}).get(ANNOTATION_RETRY, "")
+    meta, wanted = found["metadata"], found["spec"]
     return App(
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
         generation=meta["generation"],
-        content=release_content(spec),
-        replicas=spec.get("replicas", 1),
-        replicas_unset="replicas" not in spec,
-        rolling=Rolling(rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", 0)),
-        migrations=migrations
-        and Migrations(
-            migrations["secret"], migrations.get("timeoutSeconds", 600), migrations.get("databaseWaitSeconds", 60)
-        ),
-        progress_deadline=spec.get("progressDeadlineSeconds", 300),
-        image_pull_deadline=spec.get("imagePullDeadlineSeconds", 60),
-        history_limit=spec.get("revisionHistoryLimit", 5),
-        paused=bool(spec.get("paused")),
-        retry=int(retry) if retry.isdecimal() else None,
+        content=release_content(wanted),
+        replicas=wanted.get("replicas", 1),
+        replicas_unset="replicas" not in wanted,
+        strategy=spec.strategy(wanted),
+        analysis=spec.analysis(wanted),
+        migrations=spec.migrations(wanted),
+        freeze=wanted.get("rollback") == "Freeze",
+        progress_deadline=wanted.get("progressDeadlineSeconds", 300),
+        image_pull_deadline=wanted.get("imagePullDeadlineSeconds", 60),
+        history_limit=wanted.get("revisionHistoryLimit", 5),
+        paused=bool(wanted.get("paused")),
+        commands=spec.commands(meta.get("annotations") or {}),
         deleting="deletionTimestamp" in meta,
         status=found.get("status") or {},
     )
@@ -122,9 +215,9 @@ def parse_app(found: Object) -> App:
 
 def parse_deployment(found: Object) -> Deployment:
     """Raises ValueError if the record on it can't be read."""
-    meta, spec, status = found["metadata"], found["spec"], found.get("status") or {}
+    meta, wanted, status = found["metadata"], found["spec"], found.get("status") or {}
     record = manifests.load_record((meta.get("annotations") or {}).get(ANNOTATION_RECORD, ""))
-    template = spec["template"]
+    template = wanted["template"]
     pods = status.get("replicas", 0)
     failures = (c for c in status.get("conditions") or () if c["type"] == "ReplicaFailure" and c["status"] == "True")
     current = status.get("observedGeneration", 0) >= meta["generation"]
@@ -132,7 +225,7 @@ def parse_deployment(found: Object) -> Deployment:
         name=meta["name"],
         release=meta["labels"][LABEL_RELEASE],
         record=record,
-        replicas=spec.get("replicas", 1),
+        replicas=wanted.get("replicas", 1),
         pods=pods,
         ready=status.get("readyReplicas", 0),
         settled=current and status.get("updatedReplicas", 0) == pods,
@@ -141,11 +234,12 @@ def parse_deployment(found: Object) -> Deployment:
         image=template["spec"]["containers"][0]["image"],
         revision_label=int(template["metadata"]["labels"].get(LABEL_REVISION, "0")),
         trouble=next((c.get("message", "") for c in failures), ""),
+        restarted=(template["metadata"].get("annotations") or {}).get(manifests.ANNOTATION_RESTARTED, ""),
     )
 
 
 def parse_job(found: Object) -> Job:
-    meta, spec, status = found["metadata"], found["spec"], found.get("status") or {}
+    meta, status = found["metadata"], found.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
     failed = conditions.get("Failed")
     return Job(
@@ -154,19 +248,41 @@ def parse_job(found: Object) -> Job:
         revision=int(meta["labels"][LABEL_REVISION]),
         attempt=int(meta["labels"][LABEL_ATTEMPT]),
         created=_time(meta["creationTimestamp"]),
+        step=meta["labels"].get(LABEL_STEP, "expand"),
         complete="Complete" in conditions,
         failed=failed is not None,
         reason=(failed or {}).get("reason", ""),
         message=(failed or {}).get("message", ""),
-        suspended=bool(spec.get("suspend")),
+        suspended=bool(found["spec"].get("suspend")),
         deleting="deletionTimestamp" in meta,
     )
+
+
+def parse_backup(found: Object) -> tuple[Job, Pod]:
+    """A Backup of CloudNativePG as a Job, and as its pod the instance that takes it: that one is always there."""
+    meta, status = found["metadata"], found.get("status") or {}
+    phase = status.get("phase", "")
+    job = Job(
+        name=meta["name"],
+        uid=meta["uid"],
+        revision=int(meta["labels"][LABEL_REVISION]),
+        attempt=int(meta["labels"][LABEL_ATTEMPT]),
+        created=_time(meta["creationTimestamp"]),
+        step=meta["labels"][LABEL_STEP],
+        complete=phase == "completed",
+        failed=phase == "failed",
+        reason="BackupFailed" if phase == "failed" else "",
+        message=status.get("error", ""),
+        deleting="deletionTimestamp" in meta,
+    )
+    return job, Pod(meta["name"], meta["uid"], job.created, finished=not job.active)
 
 
 def parse_pod(found: Object) -> Pod:
     meta, status = found["metadata"], found.get("status") or {}
     labels = meta.get("labels") or {}
-    migrates = labels.get("app.kubernetes.io/component") == "migration"
+    component = labels.get("app.kubernetes.io/component")
+    serves = component == "service"
     controller: Mapping[str, Any] = next(iter(meta.get("ownerReferences") or ()), {})
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
     state, last = container.get("state") or {}, container.get("lastState") or {}
@@ -178,9 +294,9 @@ def parse_pod(found: Object) -> Pod:
     unschedulable = scheduled if scheduled.get("status") == "False" else {}
     return Pod(
         name=meta["name"],
-        owner=controller.get("uid", "") if migrates else labels.get(LABEL_RELEASE, ""),
+        owner=labels.get(LABEL_RELEASE, "") if serves else controller.get("uid", ""),
         created=_time(meta["creationTimestamp"]),
-        migrates=migrates,
+        migrates=component == "migration",
         finished=status.get("phase") in ("Succeeded", "Failed"),
         scheduled=_time(scheduled["lastTransitionTime"]) if bound and "lastTransitionTime" in scheduled else None,
         ready=conditions.get("Ready", {}).get("status") == "True",
@@ -189,16 +305,16 @@ def parse_pod(found: Object) -> Pod:
         waiting_message=waiting.get("message", "") or unschedulable.get("message", ""),
         termination_message=ended.get("message", ""),
         image_id=container.get("imageID", ""),
-        address=status.get("podIP", "") if "running" in state else "",
+        address=status.get("podIP", "") if serves and "running" in state else "",
     )
 
 
-def parse_service(found: Object, app: App) -> Service:
-    wanted = manifests.service(app, None)
-    spec, meta = found["spec"], found["metadata"]
+def parse_service(found: Object, app: App, candidate: bool = False) -> Service:
+    wanted = manifests.service(app, None, candidate)
+    meta, there = found["metadata"], found["spec"]
     labels_kept = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
-    ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in spec["ports"]]
-    selector = spec.get("selector") or {}
+    ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in there["ports"]]
+    selector = there.get("selector") or {}
     kept = {key: value for key, value in selector.items() if key != LABEL_RELEASE}
     # A port that somebody added is theirs: applying ours would not take it away.
     ports_there = all(port in ports for port in wanted["spec"]["ports"])

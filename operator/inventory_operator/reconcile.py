@@ -4,12 +4,14 @@ import logging
 from datetime import UTC, datetime
 
 from . import metrics, status
-from .apply import OutdatedError, apply, write_status
+from .apply import Guard, OutdatedError, apply, unguarded, write_status
 from .kube import ApiError, Kube, UnreachableError
-from .model import Emit, Phase
+from .lease import LostLeaseError
+from .model import Emit, Observed, Phase, Plan
 from .observe import app_versions, observe
 from .plan import plan
 from .queue import Key, Queue
+from .webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -51,54 +53,72 @@ class Roundup:
         self._versions = seen
 
 
-async def reconcile(kube: Kube, key: Key) -> float | None:
-    """The seconds until the next look, None if the app is gone.
+class Reconciler:
+    """Passes over apps, with what they need besides the app: the API server, the Lease, and whom to tell."""
 
-    Raises OutdatedError, ApiError and UnreachableError, after which the caller tries again with growing pauses.
-    """
-    namespace, name = key
-    with metrics.RECONCILE_SECONDS.time():
+    def __init__(self, kube: Kube, guard: Guard = unguarded, webhook: Webhook | None = None) -> None:
+        self._kube, self._guard, self._webhook = kube, guard, webhook
+
+    async def reconcile(self, key: Key) -> float | None:
+        """The seconds until the next look, None if the app is gone.
+
+        Raises OutdatedError, ApiError and UnreachableError, after which the caller tries again with growing pauses, and
+        LostLeaseError, after which it has nothing to try any more.
+        """
+        namespace, name = key
+        with metrics.RECONCILE_SECONDS.time():
+            try:
+                return await self._pass(namespace, name)
+            except (OutdatedError, LostLeaseError) as error:
+                log.debug("%s/%s: %s", namespace, name, error)
+                raise
+            except (ApiError, UnreachableError) as error:
+                metrics.RECONCILE_ERRORS.inc()
+                log.warning("%s/%s: %s", namespace, name, error)
+                raise
+            except Exception:
+                metrics.RECONCILE_ERRORS.inc()
+                log.exception("%s/%s: an error of the operator itself", namespace, name)
+                raise
+
+    async def _pass(self, namespace: str, name: str) -> float | None:
+        observed = await observe(self._kube, namespace, name)
+        if observed is None:
+            metrics.forget(namespace, name)
+            return None
+        app, now = observed.app, datetime.now(UTC)
+        if app.deleting:
+            return None  # its children go with it, by ownerReferences
+        decided = plan(observed, now)
         try:
-            return await _reconcile(kube, namespace, name)
-        except OutdatedError as error:
-            log.debug("%s/%s: %s", namespace, name, error)
+            await apply(self._kube, app, decided.actions, now, self._guard)
+        except ApiError as error:
+            if error.status in (400, 422):
+                # What CEL in the CRD can't say: the API server refuses the pod template, the user has to change it.
+                said = status.failed(app, "InvalidSpec", f"The spec was refused: {error}", now)
+                await write_status(self._kube, app, said, self._guard)
+            elif error.status == 403:
+                # A quota, a policy, or a right that the operator lacks; it is tried again.
+                said = status.failed(app, "Refused", f"The cluster refuses it: {error}", now)
+                await write_status(self._kube, app, said, self._guard)
             raise
-        except (ApiError, UnreachableError) as error:
-            metrics.RECONCILE_ERRORS.inc()
-            log.warning("%s/%s: %s", namespace, name, error)
-            raise
-        except Exception:
-            metrics.RECONCILE_ERRORS.inc()
-            log.exception("%s/%s: an error of the operator itself", namespace, name)
-            raise
+        self._tell(observed, decided)
+        await write_status(self._kube, app, status.status(observed, decided, now), self._guard)
+        metrics.observe_app(observed, decided)
+        at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
+        pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
+        return min(pause, decided.check_after) if decided.check_after is not None else pause
 
-
-async def _reconcile(kube: Kube, namespace: str, name: str) -> float | None:
-    observed = await observe(kube, namespace, name)
-    if observed is None:
-        metrics.forget(namespace, name)
-        return None
-    app, now = observed.app, datetime.now(UTC)
-    if app.deleting:
-        return None  # its children go with it, by ownerReferences
-    decided = plan(observed, now)
-    try:
-        await apply(kube, app, decided.actions, now)
-    except ApiError as error:
-        if error.status in (400, 422):
-            # What CEL in the CRD can't say: the API server refuses the pod template, the user has to change it.
-            await write_status(kube, app, status.failed(app, "InvalidSpec", f"The spec was refused: {error}", now))
-        elif error.status == 403:
-            # A quota, a policy, or a right that the operator lacks; it is tried again.
-            await write_status(kube, app, status.failed(app, "Refused", f"The cluster refuses it: {error}", now))
-        raise
-    for action in decided.actions:
-        if isinstance(action, Emit):
-            log.info("%s/%s: %s: %s", namespace, name, action.reason, action.message)
-        else:
-            log.debug("%s/%s: %s", namespace, name, action)
-    await write_status(kube, app, status.status(observed, decided, now))
-    metrics.observe_app(observed, decided)
-    at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
-    pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
-    return min(pause, decided.check_after) if decided.check_after is not None else pause
+    def _tell(self, observed: Observed, decided: Plan) -> None:
+        app = observed.app
+        roles = {
+            "stableRevision": decided.stable.record.revision if decided.stable else None,
+            "candidateRevision": decided.candidate.record.revision if decided.candidate else None,
+        }
+        for action in decided.actions:
+            if isinstance(action, Emit):
+                log.info("%s/%s: %s: %s", app.namespace, app.name, action.reason, action.message)
+                if self._webhook:
+                    self._webhook.tell(app, action, roles)
+            else:
+                log.debug("%s/%s: %s", app.namespace, app.name, action)

@@ -5,8 +5,8 @@ from typing import Any
 
 from inventory_api.migrations.rule import objections
 
-from . import manifests
-from .model import App, Deployment, Observed, Outcome, Phase, Plan, Stage, newest_schema
+from . import manifests, operations
+from .model import App, Deployment, Observed, Operation, Outcome, Phase, Plan, Stage, newest_schema
 
 Object = dict[str, Any]
 
@@ -37,6 +37,16 @@ def status(observed: Observed, plan: Plan, now: datetime) -> Object:
         found |= {"stableRevision": stable.record.revision, "stableRelease": stable.release}
     if candidate and candidate is not stable:
         found |= {"candidateRevision": candidate.record.revision, "candidateRelease": candidate.release}
+        found |= _steps(app, plan, candidate)
+    if operation := operations.last(present):
+        found["operation"] = _operation(operation)
+    elif "operation" in app.status:
+        found["operation"] = app.status["operation"]  # its number is not given twice
+    if plan.commands:
+        found["commands"] = [
+            {"command": each.command, "value": each.value, "state": each.state, "message": each.message}
+            for each in plan.commands
+        ]
     known = newest_schema(present)
     if known:
         seen, schema = known
@@ -46,6 +56,42 @@ def status(observed: Observed, plan: Plan, now: datetime) -> Object:
             "observedAt": manifests.stamp(seen),
         }
     return found
+
+
+def _steps(app: App, plan: Plan, candidate: Deployment) -> Object:
+    """Where a candidate is on its way; nothing for one that has no steps."""
+    steps = app.strategy.steps
+    if not steps:
+        return {}
+    record = candidate.record
+    found: Object = {"weight": plan.weight, "step": min(record.step + 1, len(steps)), "steps": len(steps)}
+    if record.tallies:
+        found["analysis"] = [
+            {
+                "name": tally.name,
+                "good": tally.good,
+                "bad": tally.bad,
+                "unclear": tally.unclear,
+                "said": tally.said,
+                **({"measuredAt": manifests.stamp(tally.measured)} if tally.measured else {}),
+            }
+            for tally in record.tallies
+        ]
+    return found
+
+
+def _operation(operation: Operation) -> Object:
+    found = {
+        "kind": operation.kind.value,
+        "number": operation.number,
+        "stage": operation.stage.value,
+        "revision": operation.revision,
+        "backup": operation.backup,
+        "message": operation.message,
+        "startedAt": manifests.stamp(operation.started),
+        "endedAt": manifests.stamp(operation.ended) if operation.ended else "",
+    }
+    return {key: value for key, value in found.items() if value != ""}
 
 
 def failed(app: App, reason: str, message: str, now: datetime) -> Object:
@@ -73,7 +119,7 @@ def _conditions(observed: Observed, plan: Plan, now: datetime) -> list[Object]:
     outcome, app = plan.outcome, observed.app
     serving = any(d and d.serving for d in (plan.stable, plan.candidate)) or not app.replicas
     ready = outcome.phase is Phase.HEALTHY or (outcome.phase is Phase.PAUSED and serving)
-    going = outcome.phase in (Phase.PENDING, Phase.MIGRATING, Phase.PROGRESSING)
+    going = outcome.phase not in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
     stalled = outcome.phase is Phase.FAILED
     wanted = {
         "Ready": ("True" if ready else "False", outcome.reason, outcome.message),
@@ -134,6 +180,7 @@ def _history(observed: Observed, stable: Deployment | None) -> list[Object]:
             "message": record.message,
             "startedAt": manifests.stamp(record.started),
             "endedAt": manifests.stamp(record.ended) if record.ended else "",
+            "backup": record.backup,
             "schema": record.image_schema.expand[-1] if record.image_schema and record.image_schema.expand else "",
         }
         entries[record.revision] = {key: value for key, value in entry.items() if value != ""}

@@ -27,6 +27,7 @@ OVERLAYS: Mapping[str, str] = {
     "v2": "",
     "v3": "v2",
     "contract": "v3",
+    "tightened": "v2",
     "broken-migration": "",
     "slow-migration": "v2",
 }

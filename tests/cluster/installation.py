@@ -121,6 +121,10 @@ class Installation:
         self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
         self._taken_over = True
 
+    def order(self, command: str, value: str) -> None:
+        """What a person orders by annotation."""
+        self.kubectl("annotate", f"inventoryapp/{NAME}", f"inventory.dev/{command}={value}", "--overwrite")
+
     def scale_operator(self, replicas: int) -> None:
         """Returns when so many operators are ready, and no other is left."""
         name = f"{NAME}-operator"
@@ -274,6 +278,18 @@ class Installation:
 
     def wait_for(self, what: str, condition: Callable[[], T | None], seconds: float = 120) -> T:
         return wait_for(what, condition, seconds, self.describe)
+
+    def wait_until_waiting(self, reason: str) -> Object:
+        """The status once the release waits for a person, for this reason."""
+
+        def waits() -> Object | None:
+            app = self.app
+            status: Object = app["status"]
+            seen = status.get("observedGeneration") == app["metadata"]["generation"]
+            paused = status.get("phase") == "Paused" and self.condition("Ready")["reason"] == reason
+            return status if seen and paused else None
+
+        return self.wait_for(f"the release waits: {reason}", waits)
 
     def wait_until_serving(self, seconds: float = 180) -> Object:
         """The status once the operator has seen the present spec and its release serves alone."""

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.cluster.cluster import CHART, CHECKOUT, CRD, CRD_PATH, RELEASES, Cluster
-from tests.cluster.installation import NAME, Installation, image_values
+from tests.cluster.installation import NAME, SERVICE_PODS, Installation, image_values
 from tests.cluster.installations import Installations
 
 CRD_VERSION = "inventory.dev/crd-version"
@@ -106,10 +106,12 @@ def test_the_monitors_tell_releases_apart(serving_app: Installation, monitor_crd
     serving_app.cluster.kubectl(*words, stdin=yaml.safe_dump_all(monitors))
     of_service = next(each["spec"] for each in monitors if each["metadata"]["name"] == NAME)
     assert of_service["podTargetLabels"] == ["inventory.dev/release", "inventory.dev/revision"]
-    service = serving_app.cluster.kube.get(f"/api/v1/namespaces/{serving_app.namespace}/services/{NAME}")
-    assert service
-    assert of_service["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert of_service["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+    pods = serving_app.pods(f"inventory.dev/release={serving_app.status['stableRelease']},{SERVICE_PODS}")
+    assert pods
+    for found in pods:
+        assert of_service["selector"]["matchLabels"].items() <= found["metadata"]["labels"].items()
+        ports = found["spec"]["containers"][0]["ports"]
+        assert of_service["podMetricsEndpoints"][0]["port"] in [port["name"] for port in ports]
 
 
 def expect_old_chart_beside(installations: Installations, app: Installation) -> None:

@@ -10,6 +10,25 @@ from tests.cluster.installations import Installations
 
 IMAGE = "inventory-api:1"
 
+METRIC = {"name": "queue", "query": "vector(1)", "success": {"max": 1}}
+
+
+def strategy(**found: object) -> dict[str, object]:
+    return {"image": IMAGE, "strategy": found}
+
+
+def canary(*steps: object) -> dict[str, object]:
+    return strategy(canary={"steps": steps})
+
+
+def analysis(*metrics: object, address: str = "http://prometheus:9090", **found: object) -> dict[str, object]:
+    listed = {"metrics": metrics} if metrics else {}
+    return {"image": IMAGE, "analysis": {"prometheus": {"address": address}, **listed, **found}}
+
+
+def backup(found: object) -> dict[str, object]:
+    return {"image": IMAGE, "migrations": {"secret": "owner", "backup": found}}
+
 
 @pytest.fixture
 def namespace_with_crd(cluster: Cluster) -> str:
@@ -52,6 +71,38 @@ def namespace_with_crd(cluster: Cluster) -> str:
         ),
         ("shop", {"image": IMAGE, "strategy": {"rolling": {"maxSurge": "half"}}}, "a percentage from 0% to 100%"),
         ("shop", {"image": IMAGE, "strategy": {"rolling": {"maxSurge": 0}}}, "can't both be 0"),
+        ("shop", strategy(rolling={}, canary={}), "rolling, canary and blueGreen exclude one another"),
+        ("shop", strategy(canary={"maxSurge": 0}), "can't both be 0"),
+        ("shop", canary({}), "exactly one of weight, pause, analysis and gate"),
+        ("shop", canary({"weight": 5, "pause": {}}), "exactly one of weight, pause, analysis and gate"),
+        ("shop", canary({"weight": 20}, {"pause": {}}, {"weight": 10}), "must not decrease"),
+        ("shop", canary({"weight": 101}), "should be less than or equal to 100"),
+        ("shop", canary({"wait": 5}), "field not declared in schema"),
+        ("shop", canary({"analysis": {}}), "spec.analysis is left out"),
+        ("shop", canary({"gate": {"timeoutSeconds": 5}}), "a gate needs an image, a command or args"),
+        ("shop", canary({"gate": {"args": ["x"], "env": {"a-b": ""}}}), "must be the name of an environment variable"),
+        ("shop", canary({"gate": {"args": ["x"], "env": {"INVENTORY_URL": ""}}}), "are set by the operator"),
+        ("shop", canary(*[{"pause": {}}] * 33), "must have at most 32 items"),
+        (
+            "shop",
+            strategy(canary={"ingress": {"name": "a"}, "httpRoute": {"name": "b"}}),
+            "ingress and httpRoute exclude each other",
+        ),
+        ("shop", strategy(canary={"dynamicStableScale": True}), "dynamicStableScale needs ingress or httpRoute"),
+        ("shop", strategy(canary={"ingress": {"name": "a", "headerValue": "b"}}), "headerValue needs header"),
+        ("shop", strategy(blueGreen={"steps": [{"weight": 5}]}), "blueGreen has no weights"),
+        ("shop", strategy(blueGreen={"steps": [{"analysis": {}}]}), "spec.analysis is left out"),
+        ("shop", analysis(address="prometheus:9090"), "spec.analysis.prometheus.address"),
+        ("shop", analysis(METRIC | {"success": {}}), "needs min, max or both"),
+        ("shop", analysis(METRIC | {"failure": {"min": 2, "max": 1}}), "min is greater than max"),
+        ("shop", analysis(METRIC, METRIC), "duplicate entries for key"),
+        ("shop", analysis(METRIC | {"name": "p99"}, builtIn={}), "names of the built-in metrics"),
+        ("shop", {"image": IMAGE, "rollback": "Never"}, 'supported values: "Automatic", "Freeze"'),
+        ("shop", backup({}), "exactly one of volumeClaim, job and cloudNativePG"),
+        ("shop", backup({"volumeClaim": "a", "job": {"image": "b"}}), "exactly one of volumeClaim"),
+        ("shop", backup({"volumeClaim": "a", "restoreJob": {"image": "b"}}), "restoreJob needs job"),
+        ("shop", backup({"job": {"image": "b"}, "image": "c"}), "a job has its own"),
+        ("shop", backup({"cloudNativePG": {"cluster": "a", "method": "plugin"}}), "plugin and method: plugin"),
         ("a" * 41, {"image": IMAGE}, "at most 40 characters"),
     ],
 )

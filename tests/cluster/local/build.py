@@ -24,6 +24,7 @@ KUBERNETES, CONTAINERD = "k8s.io/kubernetes", "github.com/containerd/containerd/
 REGISTRY, METRICS_SERVER = "github.com/distribution/distribution/v3", "sigs.k8s.io/metrics-server"
 HELM, HELM3, SKAFFOLD = "helm.sh/helm/v4", "helm.sh/helm/v3", "github.com/GoogleContainerTools/skaffold/v2"
 INGRESS, PROCESS_EXPORTER = "k8s.io/ingress-nginx", "github.com/ncabatoff/process-exporter"
+PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 
 KUBERNETES_VERSION = MODULES[KUBERNETES]
@@ -115,6 +116,8 @@ PROGRAMS = {
             tool=SKAFFOLD,
         ),
         Program("kind", "sigs.k8s.io/kind", tool="sigs.k8s.io/kind"),
+        # Without what finds targets in clouds, which is most of its code.
+        Program("prometheus", f"{PROMETHEUS}/cmd/prometheus", tags="remove_all_sd", tool=PROMETHEUS),
     )
 }
 

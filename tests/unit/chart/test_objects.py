@@ -106,18 +106,18 @@ def test_the_disruption_budget_lets_a_single_replica_be_evicted() -> None:
 
 
 def test_series_tell_the_stable_release_from_a_candidate() -> None:
-    monitor = one(render("--set", "serviceMonitor.enabled=true"), "ServiceMonitor", "inventory")
+    monitor = one(render("--set", "serviceMonitor.enabled=true"), "PodMonitor", "inventory")
 
     assert monitor["spec"]["podTargetLabels"] == ["inventory.dev/release", "inventory.dev/revision"]
 
 
 def test_monitors_are_there_only_if_asked_for_and_take_labels() -> None:
-    assert "ServiceMonitor" not in kinds(scenario(None))
+    assert not {"ServiceMonitor", "PodMonitor"} & kinds(scenario(None))
 
     objects = render("--set", "serviceMonitor.enabled=true,serviceMonitor.labels.release=monitoring")
 
-    for name in ("inventory", "inventory-operator"):
-        assert one(objects, "ServiceMonitor", name)["metadata"]["labels"]["release"] == "monitoring"
+    for kind, name in (("PodMonitor", "inventory"), ("ServiceMonitor", "inventory-operator")):
+        assert one(objects, kind, name)["metadata"]["labels"]["release"] == "monitoring"
 
 
 def test_a_digest_wins_over_the_tag() -> None:
@@ -158,10 +158,62 @@ def test_the_operator_has_the_same_rights_however_it_is_installed() -> None:
     assert beside == everywhere == some == by_hand
 
 
-def test_the_operator_reads_no_secret_and_has_no_wildcard() -> None:
+def test_the_operator_has_no_wildcard_and_may_at_most_look_at_a_secret_by_its_name() -> None:
+    on_secrets = []
     for rule in rules(scenario(None), "Role", "inventory-operator"):
-        assert "secrets" not in rule["resources"]
         assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        on_secrets += [rule["verbs"]] if "secrets" in rule["resources"] else []
+    assert on_secrets == [["get"]]
+
+
+def test_the_operator_may_be_kept_from_all_secrets() -> None:
+    for rule in rules(render("--set", "operator.watchSecrets=false"), "Role", "inventory-operator"):
+        assert "secrets" not in rule["resources"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "found"),
+    [
+        ("app.strategy.rolling.maxSurge=2", "rolling", {"maxSurge": 2, "maxUnavailable": 0}),
+        ("app.strategy.canary.steps[0].weight=10", "canary", {"steps": [{"weight": 10}]}),
+        ("app.strategy.blueGreen.autoPromote=false", "blueGreen", {"autoPromote": False}),
+    ],
+)
+def test_a_strategy_that_is_asked_for_takes_the_place_of_rolling(settings: str, kind: str, found: Object) -> None:
+    app = one(render("--set", settings), "InventoryApp", "inventory")
+
+    assert app["spec"]["strategy"] == {kind: found}
+
+
+def test_analysis_rollback_contract_and_backup_are_passed_on() -> None:
+    settings = {
+        "app.analysis.prometheus.address": "http://prometheus:9090",
+        "app.rollback": "Freeze",
+        "app.migrations.contract.mode": "Automatic",
+        "app.migrations.backup.volumeClaim": "dumps",
+    }
+    spec = one(render("--set", ",".join(f"{k}={v}" for k, v in settings.items())), "InventoryApp", "inventory")["spec"]
+
+    assert spec["analysis"] == {"prometheus": {"address": "http://prometheus:9090"}}
+    assert spec["rollback"] == "Freeze"
+    assert spec["migrations"]["contract"] == {"mode": "Automatic", "soakSeconds": 3600}
+    assert spec["migrations"]["backup"] == {"volumeClaim": "dumps"}
+
+
+def test_an_upgrade_of_the_chart_alone_needs_no_field_that_the_crd_before_has_not() -> None:
+    spec = one(scenario(None), "InventoryApp", "inventory")["spec"]
+
+    assert not {"analysis", "rollback"} & spec.keys()
+    assert spec["strategy"].keys() == {"rolling"}
+    assert not {"contract", "backup"} & spec["migrations"].keys()
+
+
+def test_a_candidate_is_answered_under_its_own_names_too_where_hosts_are_named() -> None:
+    settings = "ingress.enabled=true,ingress.host=inventory.example.com,app.strategy.canary.maxSurge=1"
+    config = one(render("--set", settings), "InventoryApp", "inventory")["spec"]["config"]
+
+    names = {"inventory-candidate", "inventory-candidate.default", "inventory-candidate.default.svc.cluster.local"}
+    assert names < set(config["INVENTORY_ALLOWED_HOSTS"].split(","))
 
 
 def test_beside_its_app_the_operator_has_no_right_in_the_cluster() -> None:

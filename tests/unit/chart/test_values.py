@@ -29,7 +29,9 @@ from .render import CHART, refusal, render
         ("app.config.A-B=c", "A-B"),
         ("app.config.NUMBER=5", "/app/config/NUMBER"),
         ("app.strategy.rolling.maxSurge=lots", "/app/strategy/rolling/maxSurge"),
+        ("app.rollback=Never", "/app/rollback"),
         ("app.migrations.timeoutSeconds=0", "/app/migrations/timeoutSeconds"),
+        ("app.migrations.contract.mode=Sometimes", "/app/migrations/contract/mode"),
         ("app.template.nodeSelectors.a=b", "/app/template"),
         ("app.template.volumes[0].secret.secretName=a", "/app/template/volumes/0"),
         ("app.template.volumeMounts[0].name=a", "/app/template/volumeMounts/0"),
@@ -101,6 +103,14 @@ def test_a_wrong_value_is_refused_by_its_name(setting: str, named: str) -> None:
         ("app.config.INVENTORY_RELEASE=x", "app.config.INVENTORY_RELEASE is set by the operator"),
         (r"app.template.podLabels.inventory\.dev/app=x", "podLabels.inventory.dev/app is set by the operator"),
         ("app.strategy.rolling.maxSurge=0", "no pod could ever be replaced"),
+        (
+            "app.strategy.canary.maxSurge=1,app.strategy.blueGreen.autoPromote=true",
+            "app.strategy.canary and app.strategy.blueGreen exclude each other",
+        ),
+        (
+            "app.migrations.enabled=false,app.migrations.backup.volumeClaim=dumps",
+            "only looked at with app.migrations.enabled",
+        ),
         ("app.template.terminationGracePeriodSeconds=29", "must be at least 30"),
         (
             "app.template.terminationGracePeriodSeconds=40,app.template.preStopSeconds=20",

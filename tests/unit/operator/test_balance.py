@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory_operator.model import Deployment, Record, Rolling, Stage
-from inventory_operator.plan import amounts, balance
+from inventory_operator.counts import amounts, balance
+from inventory_operator.model import Deployment, Record, Stage, Strategy
 
 from .world import START, an_app
 
@@ -27,7 +27,7 @@ def test_ready_pods_never_fall_below_and_all_pods_never_rise_above_what_is_allow
     kept: tuple[int, int],
     rest: list[tuple[tuple[int, int], Stage]],
 ) -> None:
-    app = replace(an_app(), replicas=replicas, rolling=Rolling(surge, unavailable))
+    app = replace(an_app(), replicas=replicas, strategy=Strategy("rolling", surge, unavailable))
     keep = a_deployment("keep", *kept, Stage.ROLLING)
     others = [a_deployment("x" * (number + 1), *counts, stage) for number, (counts, stage) in enumerate(rest)]
     wanted = balance(app, keep, others)
@@ -49,7 +49,7 @@ def test_ready_pods_never_fall_below_and_all_pods_never_rise_above_what_is_allow
 
 @given(st.integers(0, 6), AMOUNTS, AMOUNTS)
 def test_a_roll_that_goes_well_ends(replicas: int, surge: int | str, unavailable: int | str) -> None:
-    app = replace(an_app(), replicas=replicas, rolling=Rolling(surge, unavailable))
+    app = replace(an_app(), replicas=replicas, strategy=Strategy("rolling", surge, unavailable))
     counts = {"keep": 0, "x": replicas}
     for _ in range(2 * replicas + 2):
         keep = a_deployment("keep", counts["keep"], counts["keep"], Stage.ROLLING)

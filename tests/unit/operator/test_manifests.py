@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema
-from inventory_operator import manifests, observe
-from inventory_operator.model import App, Record, Stage, release_content, release_hash
+from inventory_operator import job_manifests, manifests, observe
+from inventory_operator.model import (
+    App,
+    CreateJob,
+    Operation,
+    Record,
+    Stage,
+    Tally,
+    Work,
+    WorkStage,
+    release_content,
+    release_hash,
+)
 from inventory_operator.plan import pinned_image
 
 from .world import START, an_app
@@ -18,6 +29,26 @@ from .world import START, an_app
 NAMES = st.text("abcdefghij0123456789", min_size=1, max_size=6)
 TIMES = st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1))
 HISTORIES = st.lists(NAMES, max_size=3).map(tuple)
+TALLIES = st.builds(
+    Tally,
+    name=NAMES,
+    good=st.integers(0, 9),
+    bad=st.integers(0, 9),
+    unclear=st.integers(0, 9),
+    measured=st.none() | TIMES,
+    said=st.text(max_size=20),
+)
+OPERATIONS = st.builds(
+    Operation,
+    kind=st.sampled_from(Work),
+    number=st.integers(1, 99),
+    stage=st.sampled_from(WorkStage),
+    started=TIMES,
+    revision=st.integers(0, 99),
+    backup=st.text(max_size=20),
+    message=st.text(max_size=20),
+    ended=st.none() | TIMES,
+)
 RECORDS = st.builds(
     Record,
     revision=st.integers(1, 10**6),
@@ -32,7 +63,18 @@ RECORDS = st.builds(
     schema_seen=st.none() | TIMES,
     ready=st.integers(0, 100),
     progressed=st.none() | TIMES,
+    step=st.integers(0, 32),
+    steps=NAMES,
+    step_started=st.none() | TIMES,
+    routed=st.integers(0, 100),
+    tallies=st.lists(TALLIES, max_size=3).map(tuple),
+    held=st.booleans(),
+    served=st.booleans(),
+    operation=st.none() | OPERATIONS,
+    backup=st.text(max_size=20),
 )
+STARTED = '"revision": 1, "stage": "failed", "image": "a", "started": "2026-01-01T00:00:00Z"'
+EXPAND = CreateJob("abc", 1, 1, "a:1")
 
 
 @given(RECORDS)
@@ -40,7 +82,39 @@ def test_a_record_survives_its_annotation(record: Record) -> None:
     assert manifests.load_record(manifests.dump_record(record)) == record
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"revision": 1}', '{"stage": "unheard-of"}'])
+def test_a_record_of_an_older_operator_and_one_of_a_newer_one_can_be_read() -> None:
+    older = (
+        '{"database_schema": {"contract": [], "expand": ["0001"]}, "image": "a:1", "image_schema": {"contract": [], '
+        '"expand": ["0001"], "required_contract": []}, "revision": 3, "stage": "promoted", '
+        '"started": "2026-01-01T00:00:00+00:00"}'
+    )
+    found = manifests.load_record(older)
+    assert (found.revision, found.stage, found.image_schema) == (3, Stage.PROMOTED, ImageSchema(("0001",), ()))
+    newer = found.__class__(
+        3,
+        Stage.ROLLING,
+        START,
+        "a:1",
+        tallies=(Tally("p99"),),
+        operation=Operation(Work.CONTRACT, 1, WorkStage.DONE, START),
+    )
+    text = manifests.dump_record(newer).replace('"name": "p99"', '"name": "p99", "later": 1')
+    text = text.replace('"kind": "contract"', '"kind": "contract", "later": {}').replace(
+        '"image"', '"later": [], "image"'
+    )
+    assert manifests.load_record(text) == newer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "{}", "[]", "null", '{"revision": 1}', '{"stage": "unheard-of"}'),
+        '{"revision": 1, "stage": "failed", "image": "a", "started": 5}',
+        f'{{"tallies": 5, {STARTED}}}',
+        f'{{"tallies": [{{}}], {STARTED}}}',
+        f'{{"operation": {{"kind": "x"}}, {STARTED}}}',
+    ],
+)
 def test_a_record_that_somebody_spoilt_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the kinds that json and enum raise are all ValueErrors
         manifests.load_record(text)
@@ -70,7 +144,7 @@ def a_full_app() -> App:
 def pod_specs() -> list[dict[str, Any]]:
     app = a_full_app()
     deployment = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
-    job = manifests.expand_job(app, "abc", 1, 1, "a:1")
+    job = job_manifests.job(app, EXPAND)
     return [deployment["spec"]["template"]["spec"], job["spec"]["template"]["spec"]]
 
 
@@ -101,7 +175,7 @@ def test_a_migration_runs_where_the_service_does() -> None:
     }
     app = an_app(content={"image": "a:1", "template": {**where, **apart}})
     service = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))["spec"]["template"]["spec"]
-    job = manifests.expand_job(app, "abc", 1, 1, "a:1")["spec"]["template"]["spec"]
+    job = job_manifests.job(app, EXPAND)["spec"]["template"]["spec"]
     assert where.items() <= service.items()
     assert where.items() <= job.items()
     assert apart.items() <= service.items()
@@ -115,7 +189,7 @@ def test_service_and_migration_have_the_same_volumes() -> None:
     mount = {"name": "authority", "mountPath": "/etc/database", "readOnly": True}
     app = an_app(content={"image": "a:1", "template": {"volumes": [volume], "volumeMounts": [mount], "fsGroup": 10001}})
     service = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))["spec"]["template"]["spec"]
-    job = manifests.expand_job(app, "abc", 1, 1, "a:1")["spec"]["template"]["spec"]
+    job = job_manifests.job(app, CreateJob("abc", 1, 1, "a:1"))["spec"]["template"]["spec"]
     for spec in (service, job):
         assert [each["name"] for each in spec["volumes"]] == ["tmp", "authority"]
         assert spec["volumes"][1] == volume
@@ -150,7 +224,8 @@ def test_nothing_has_a_finalizer_and_everything_an_owner() -> None:
     for made in (
         manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1")),
         manifests.service(app, None),
-        manifests.expand_job(app, "abc", 1, 1, "a:1"),
+        manifests.service(app, "abc", candidate=True),
+        job_manifests.job(app, EXPAND),
     ):
         assert "finalizers" not in made["metadata"]
         assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == ["uid-1"]
@@ -175,7 +250,7 @@ def test_objects_of_another_owner_are_named_and_not_taken() -> None:
     app = a_full_app()
     other = replace(app, name="warehouse", uid="other")
     stranger = manifests.deployment(other, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
-    jobs = [manifests.expand_job(each, "abc", 1, 1, "a:1") for each in (app, other)]
+    jobs = [job_manifests.job(each, EXPAND) for each in (app, other)]
     service = manifests.service(app, None)
     for each in (*jobs, service):
         del each["metadata"]["ownerReferences"]
@@ -195,7 +270,7 @@ def test_what_a_deleted_app_of_the_same_name_owned_is_leaving() -> None:
 
 
 def test_a_migrating_pod_belongs_to_its_job_by_uid() -> None:
-    made = manifests.expand_job(a_full_app(), "abc", 1, 1, "a:1")["spec"]["template"]
+    made = job_manifests.job(a_full_app(), EXPAND)["spec"]["template"]
     pod = {
         "metadata": {
             **made["metadata"],

@@ -116,10 +116,10 @@ def test_failed_content_is_not_tried_again_until_told() -> None:
     world.pass_time(3600)
     world.settle()
     assert world.created_jobs == jobs
-    world.want(retry=1)  # stale: names another revision
+    world.want(commands={"retry": "1"})  # stale: names another revision
     world.settle()
     assert world.created_jobs == jobs
-    world.want(retry=2)
+    world.want(commands={"retry": "2"})
     assert world.settle().outcome.phase is Phase.HEALTHY
     assert world.stable.record.revision == 3
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from inventory_operator.analysis import measured, tally_of
 from inventory_operator.model import (
     App,
     ApplyService,
@@ -14,15 +15,20 @@ from inventory_operator.model import (
     DeleteJob,
     Deployment,
     Emit,
+    EndTraffic,
     Job,
+    Measure,
+    Metric,
     Migrations,
     Observed,
     Plan,
     Pod,
     Service,
     SetReplicas,
+    SetTraffic,
     Stage,
     SuspendJob,
+    Traffic,
     UpdateDeployment,
 )
 from inventory_operator.plan import plan
@@ -44,7 +50,8 @@ def a_report(
         {
             "result": result,
             "expand": {"image": image, "schema": schema},
-            "contract": {"image": "", "schema": "", "required": ""} | contract,
+            "contract": {"image": "", "schema": "", "required": ""}
+            | {name.removeprefix("contract_"): value for name, value in contract.items()},
             "error": error,
         }
     )
@@ -64,11 +71,33 @@ class World:
     jobs: dict[str, Job] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
+    candidate_service: Service | None = None
+    traffic: Traffic | None = None
+    answers: dict[str, float | str | None] = field(default_factory=dict)
+    """What Prometheus says of each metric."""
     events: list[Emit] = field(default_factory=list)
     created_jobs: list[str] = field(default_factory=list)
 
     def observed(self) -> Observed:
-        return Observed(self.app, tuple(self.deployments.values()), tuple(self.jobs.values()), self.pods, self.service)
+        return Observed(
+            self.app,
+            tuple(self.deployments.values()),
+            tuple(self.jobs.values()),
+            self.pods,
+            self.service,
+            self.candidate_service,
+            self.traffic,
+        )
+
+    def measure(self, deployment: Deployment, metrics: tuple[Metric, ...]) -> None:
+        """What apply does for the action: ask, and write the answers into the record."""
+        found = self.deployments[deployment.release]
+        tallies = {tally.name: tally for tally in found.record.tallies}
+        for metric in metrics:
+            before = tally_of(metric, found.record.tallies)
+            tallies[metric.name] = measured(before, metric, self.answers.get(metric.name), self.now)
+        record = replace(found.record, tallies=tuple(tallies.values()))
+        self.deployments[deployment.release] = replace(found, record=record)
 
     def step(self) -> Plan:
         """One pass: decide, and carry it out. Time goes on a little."""
@@ -91,7 +120,7 @@ class World:
                         record.image,
                         record.revision,
                     )
-                case UpdateDeployment(deployment, replicas, record, image):
+                case UpdateDeployment(deployment, replicas, record, image, restarted):
                     found = self.deployments[deployment.release]
                     replicas = found.replicas if replicas is None else replicas
                     self.deployments[deployment.release] = replace(
@@ -101,22 +130,34 @@ class World:
                         pods=replicas,
                         ready=min(found.ready, replicas),
                         image=image or found.image,
+                        restarted=found.restarted if restarted is None else restarted,
                     )
                 case DeleteDeployment(deployment):
                     del self.deployments[deployment.release]
-                case CreateJob(_, revision, attempt, _):
-                    name = f"inventory-{revision}-expand-{attempt}"
+                case CreateJob(_, revision, attempt, _, what):
+                    name = f"inventory-{revision}-{what}-{attempt}"
                     assert name not in self.jobs
                     assert not [pod for pod in self.pods if pod.migrates and not pod.finished]
-                    self.jobs[name] = Job(name, f"uid-of-{name}", revision, attempt, self.now)
+                    self.jobs[name] = Job(name, f"uid-of-{name}", revision, attempt, self.now, what)
                     self.created_jobs.append(name)
                 case SuspendJob(job):
                     self.jobs[job.name] = replace(self.jobs[job.name], suspended=True)
                 case DeleteJob(job):
                     del self.jobs[job.name]
-                case ApplyService(release):
+                case ApplyService(release, candidate):
                     selector = {"inventory.dev/release": release} if release else {}
-                    self.service = Service(selector, as_wanted=True)
+                    if candidate:
+                        self.candidate_service = Service(selector, as_wanted=True)
+                    else:
+                        self.service = Service(selector, as_wanted=True)
+                case SetTraffic(weight):
+                    assert self.traffic
+                    self.traffic = replace(self.traffic, weight=weight, present=True)
+                case EndTraffic():
+                    assert self.traffic
+                    self.traffic = replace(self.traffic, weight=0, present=False)
+                case Measure(deployment, metrics):
+                    self.measure(deployment, metrics)
                 case SetReplicas(replicas):
                     self.app = replace(self.app, replicas=replicas, replicas_unset=False)
                 case Emit():

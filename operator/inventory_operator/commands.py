@@ -1,0 +1,128 @@
+"""What people order by annotation, and what became of it.
+
+An order names what it is for: a revision, a step of it, the number of an operation, the object's UID where it destroys.
+So each can be given again, a stale one harms nobody, and none need ever be taken away.
+"""
+
+from dataclasses import dataclass
+
+from .model import App, CommandState, Deployment, Operation, Record, Stage, Work, WorkStage
+
+WORKS = {work.value: work for work in Work}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command that is well-formed. Parts that its kind doesn't have are 0 or empty."""
+
+    command: str
+    value: str
+    revision: int
+    step: int = 0
+    number: int = 0
+    uid: str = ""
+
+
+def order(app: App, command: str) -> Order | None:
+    """The order that an annotation gives; None if there is none, or one that can't be read."""
+    value = app.commands.get(command, "")
+    parts = value.split("/")
+    try:
+        if command in WORKS:
+            uid, revision, number = parts
+            return Order(command, value, int(revision), number=int(number), uid=uid)
+        if command == "promote":
+            revision, step = parts
+            return Order(command, value, int(revision), step=int(step))
+        if command == "restart":
+            revision, _ = parts
+            return Order(command, value, int(revision))
+        (revision,) = parts
+        return Order(command, value, int(revision))
+    except ValueError:
+        return None
+
+
+def promotes(app: App, record: Record) -> bool:
+    """Whether somebody promotes the step that this candidate is at."""
+    found = order(app, "promote")
+    return found is not None and (found.revision, found.step) == (record.revision, record.step + 1)
+
+
+def names(app: App, command: str, record: Record) -> bool:
+    """Whether a command names this revision, and nothing besides it needs to fit."""
+    found = order(app, command)
+    return found is not None and found.revision == record.revision
+
+
+def operation_ordered(app: App, last: int) -> Order | None:
+    """The contract, downgrade or restore that is ordered now; `last` is the number of the last operation."""
+    found = (order(app, command) for command in WORKS)
+    return next((o for o in found if o and o.uid == app.uid and o.number == last + 1), None)
+
+
+def states(
+    app: App, stable: Deployment | None, candidate: Deployment | None, last: Operation | None
+) -> tuple[CommandState, ...]:
+    """What became of each order that is given, for the status."""
+    return tuple(
+        CommandState(command, app.commands[command], *_state(app, command, stable, candidate, last))
+        for command in sorted(app.commands)
+    )
+
+
+_FORMS = {
+    "promote": "<revision>/<step>",
+    "promote-full": "<revision>",
+    "abort": "<revision>",
+    "retry": "<revision>",
+    "restart": "<revision>/<anything>",
+    **dict.fromkeys(WORKS, "<UID>/<revision>/<number>"),
+}
+
+
+def _state(
+    app: App, command: str, stable: Deployment | None, candidate: Deployment | None, last: Operation | None
+) -> tuple[str, str]:
+    found = order(app, command)
+    if found is None:
+        return "Refused", f"inventory.dev/{command} has the form {_FORMS[command]}."
+    if command in WORKS:
+        return _operation_state(app, found, last)
+    if command == "restart":
+        return _restart_state(found, stable)
+    if candidate is None or candidate is stable or candidate.record.revision > found.revision:
+        return "Stale", f"Revision {found.revision} is not on its way."
+    record = candidate.record
+    if record.revision < found.revision:
+        return "Awaited", f"There is no revision {found.revision} yet."
+    if command == "promote" and found.step <= record.step:
+        return "Done", f"Step {found.step} of revision {record.revision} is past."
+    if command == "promote" and found.step > record.step + 1:
+        return "Awaited", f"Revision {record.revision} is at step {record.step + 1}; step {found.step} comes later."
+    if command == "retry" and record.stage is not Stage.FAILED:
+        return "Awaited", f"Revision {record.revision} has not failed."
+    return "Taken", f"It is for revision {record.revision}, which is on its way."
+
+
+def _operation_state(app: App, found: Order, last: Operation | None) -> tuple[str, str]:
+    number = last.number if last else 0
+    if found.uid != app.uid:
+        return "Refused", f"It is for the object with UID {found.uid}; this one has {app.uid}."
+    if found.number > number + 1:
+        return "Awaited", f"The next operation has number {number + 1}."
+    if last and found.number == number and found.command == last.kind:
+        if last.going:
+            return "Taken", "It is under way."
+        return "Failed" if last.stage is WorkStage.FAILED else "Done", last.message or "It is over."
+    if found.number <= number:
+        return "Stale", f"Operation {found.number} is past; the next one has number {number + 1}."
+    return "Awaited", "It waits until nothing else is under way."
+
+
+def _restart_state(found: Order, stable: Deployment | None) -> tuple[str, str]:
+    if stable is None or stable.record.revision != found.revision:
+        return "Stale", f"Revision {found.revision} does not serve."
+    if stable.restarted.endswith(f" {found.value}"):
+        return "Done", f"The pods of revision {found.revision} were told to restart."
+    return "Awaited", "It waits until no candidate is in the middle of something."

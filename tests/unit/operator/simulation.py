@@ -1,0 +1,439 @@
+"""A model cluster: Deployments with a controller that lags, Jobs, a database, a router, Prometheus, and other people.
+
+It carries a plan's actions out as the API server would, with the same conflicts, and checks after each of them what
+must always hold. (The numbers are those of the invariants.)
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import ModuleType
+
+from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
+from inventory_operator.analysis import measured, tally_of
+from inventory_operator.counts import amounts, routed_share, stable_share
+from inventory_operator.model import (
+    Action,
+    App,
+    ApplyService,
+    CreateDeployment,
+    CreateJob,
+    DeleteDeployment,
+    DeleteJob,
+    Deployment,
+    Emit,
+    EndTraffic,
+    Job,
+    Measure,
+    Observed,
+    Plan,
+    Pod,
+    Record,
+    Service,
+    SetReplicas,
+    SetTraffic,
+    Stage,
+    SuspendJob,
+    Traffic,
+    UpdateDeployment,
+)
+
+from .world import START
+
+IMAGES: Mapping[str, ImageSchema] = {
+    "api:1": ImageSchema(("0001",), ()),
+    "api:2": ImageSchema(("0001", "0002"), ("c0001",)),
+    "api:3": ImageSchema(("0001", "0002", "0003"), ("c0001", "c0002")),
+    "api:4": ImageSchema(("0001", "0002", "0003"), ("c0001", "c0002"), ("c0001",)),
+}
+LOSSLESS = {"c0002"}
+
+
+class ConflictError(Exception):
+    """The object has changed since it was observed, or its name is taken."""
+
+
+@dataclass
+class Running:
+    """A Deployment: what was asked for, and what its controller has made of it."""
+
+    release: str
+    image: str
+    record: Record
+    replicas: int = 0
+    pods: int = 0
+    ready: int = 0
+    terminating: int = 0
+    seen: bool = True
+    """The controller has seen the present count."""
+    version: int = 1
+    restarted: str = ""
+    most_ready: int = 0
+
+    def observed(self) -> Deployment:
+        record = self.record
+        return Deployment(
+            name=f"inventory-{self.release}",
+            release=self.release,
+            record=record,
+            replicas=self.replicas,
+            pods=self.pods,
+            ready=self.ready,
+            settled=self.seen,
+            deleting=False,
+            resource_version=str(self.version),
+            image=self.image,
+            revision_label=record.revision,
+            restarted=self.restarted,
+        )
+
+    @property
+    def serving(self) -> int:
+        return min(self.ready, self.replicas)
+
+
+@dataclass
+class Work:
+    """A Job, and what its pod is about to do."""
+
+    job: Job
+    image: str
+    arguments: tuple[str, ...]
+    pod: Pod | None = None
+
+
+@dataclass
+class Cluster:
+    app: App
+    planner: ModuleType
+    now: datetime = START
+    running: dict[str, Running] = field(default_factory=dict)
+    works: dict[str, Work] = field(default_factory=dict)
+    orphans: list[Pod] = field(default_factory=list)
+    """Pods whose Job has gone before them."""
+    service: Service | None = None
+    candidate_service: Service | None = None
+    traffic: Traffic | None = None
+    expand: tuple[str, ...] = ()
+    contract: tuple[str, ...] = ()
+    backup: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    database_away: bool = False
+    answer: float | str | None = 0.0
+    numbers: set[int] = field(default_factory=set)
+    announced: set[int] = field(default_factory=set)
+    restoring: bool = False
+
+    # --- one pass -------------------------------------------------------------------------------------------------
+
+    def observed(self) -> Observed:
+        pods = [*self.orphans, *(work.pod for work in self.works.values() if work.pod)]
+        for running in self.running.values():
+            pods += [
+                Pod(f"{running.release}-old-{n}", running.release, START, deleting=True)
+                for n in range(running.terminating)
+            ]
+        router = self.app.strategy.router
+        return Observed(
+            app=self.app,
+            deployments=tuple(each.observed() for each in self.running.values()),
+            jobs=tuple(work.job for work in self.works.values()),
+            pods=tuple(pods),
+            service=self.service,
+            candidate_service=self.candidate_service,
+            traffic=self.traffic if router else None,
+        )
+
+    def reconcile(self, crash_after: int | None = None, meanwhile: Callable[[], object] | None = None) -> Plan:
+        """One pass. It may die between any two calls, and anything may happen between its look and its deeds."""
+        self.now += timedelta(milliseconds=10)
+        decided: Plan = self.planner.plan(self.observed(), self.now)
+        self._check_decision(decided)
+        if meanwhile:
+            meanwhile()
+        for number, action in enumerate(decided.actions):
+            if number == crash_after:
+                return decided
+            try:
+                self.carry_out(action)
+            except ConflictError:
+                return decided
+            self.check()
+        operation = next((d.record.operation for d in self.running.values() if d.record.operation), None)
+        if operation is None or crash_after is None:
+            self._write_status()
+        return decided
+
+    def _write_status(self) -> None:
+        revisions = [{"revision": n} for n in sorted(self.numbers)[-3:]]
+        operations = [d.record.operation for d in self.running.values() if d.record.operation]
+        number = max((o.number for o in operations), default=0)
+        number = max(number, int((self.app.status.get("operation") or {}).get("number", 0)))
+        self.app = replace(self.app, status={"history": revisions, "operation": {"number": number}})
+
+    def _check_decision(self, decided: Plan) -> None:
+        assert self.planner.plan(self.observed(), self.now) == decided, "a plan is a function of what was observed"
+        written = [a.deployment.release for a in decided.actions if isinstance(a, UpdateDeployment)]
+        assert len(written) == len(set(written)), "one write an object a pass"
+
+    # --- the API server -------------------------------------------------------------------------------------------
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case CreateDeployment(release, record):
+                if release in self.running:
+                    raise ConflictError
+                assert record.revision not in self.numbers, "no number is given twice"
+                self.numbers.add(record.revision)
+                self.running[release] = Running(release, record.image, record)
+            case UpdateDeployment():
+                self._update(action)
+            case DeleteDeployment(deployment):
+                found = self.running.get(deployment.release)
+                assert found is None or found.replicas == 0
+                self.running.pop(deployment.release, None)
+            case CreateJob():
+                self._create_job(action)
+            case SuspendJob(job):
+                if work := self.works.get(job.name):
+                    work.job = replace(work.job, suspended=True)
+            case DeleteJob(job):
+                self.works.pop(job.name, None)
+            case ApplyService(release, candidate):
+                service = Service({"inventory.dev/release": release} if release else {}, as_wanted=True)
+                if candidate:
+                    to = self.running.get(service.release or "")
+                    served = self.candidate_service.release if self.candidate_service else None
+                    if self._divided() and self.traffic and served != service.release:
+                        assert to is not None
+                        assert to.serving, "4: the candidate's Service loses its ready pods"
+                    self.candidate_service = service
+                else:
+                    self._serve(service)
+            case SetTraffic(weight):
+                self._route(weight)
+            case EndTraffic():
+                self._route(0, present=False)
+            case Measure(deployment, metrics):
+                found = self._guarded(deployment)
+                tallies = {tally.name: tally for tally in found.record.tallies}
+                for metric in metrics:
+                    before = tally_of(metric, found.record.tallies)
+                    tallies[metric.name] = measured(before, metric, self.answer, self.now)
+                found.record = replace(found.record, tallies=tuple(tallies.values()))
+                found.version += 1
+            case SetReplicas(replicas):
+                self.app = replace(self.app, replicas=replicas, replicas_unset=False)
+            case Emit():
+                pass
+
+    def _guarded(self, deployment: Deployment) -> Running:
+        found = self.running.get(deployment.release)
+        if found is None or str(found.version) != deployment.resource_version:
+            raise ConflictError
+        return found
+
+    def _update(self, action: UpdateDeployment) -> None:
+        found = self._guarded(action.deployment)
+        before = found.serving
+        if action.record and action.record.revision != found.record.revision:
+            assert action.record.revision not in self.numbers, "no number is given twice"
+            self.numbers.add(action.record.revision)
+        found.version += 1
+        found.record = action.record or found.record
+        found.image = action.image or found.image
+        found.restarted = found.restarted if action.restarted is None else action.restarted
+        if action.replicas is not None and action.replicas != found.replicas:
+            gone = max(0, min(found.pods, found.pods - action.replicas))
+            found.replicas, found.seen = action.replicas, False
+            if gone:
+                self._check_removal(found, before)
+
+    def _check_removal(self, found: Running, before: int) -> None:
+        """4 and 5: ready pods go only where enough are left for the requests that they carried."""
+        if self.restoring or found.serving >= before:
+            return
+        _, unavailable = amounts(self.app)
+        serving = {each.release: each.serving for each in self.running.values()}
+        total = sum(serving.values()) + before - found.serving
+        least = min(self.app.replicas - unavailable, total)
+        if self.app.strategy.router is None or (self.app.strategy.router and not self._divided()):
+            selected = self.service.release if self.service else None
+            carried = serving.get(selected, 0) if selected in serving else sum(serving.values())
+            if selected in (None, found.release):
+                assert carried >= min(least, before), f"{found.release} gives up pods that carry requests"
+        elif found.record.stage is Stage.PROMOTED and self.service and self.service.release == found.release:
+            weight = self.traffic.weight if self.traffic else 0
+            share = stable_share(weight, self.app.replicas)
+            assert found.serving >= min(share - unavailable, before), "stable has its share"
+        elif self.traffic and self.candidate_service and self.candidate_service.release == found.release:
+            share = routed_share(self.traffic.weight, self.app.replicas)
+            assert found.serving >= min(share, before), "the candidate loses pods that carry requests"
+
+    def _divided(self) -> bool:
+        return self.traffic is not None and self.traffic.weight > 0
+
+    def _serve(self, service: Service) -> None:
+        before = self.service
+        self.service = service
+        if before is None or service.release is None or self.restoring:
+            return
+        selected = self.running.get(service.release)
+        ready_now = selected.serving if selected else 0
+        ready_before = sum(each.serving for each in self.running.values() if before.release in (None, each.release))
+        _, unavailable = amounts(self.app)
+        least = max(0, self.app.replicas - unavailable)
+        assert ready_now >= min(ready_before, least) or ready_before == 0, "4: the Service loses its ready pods"
+
+    def _route(self, weight: int, *, present: bool = True) -> None:
+        assert self.traffic is not None
+        if weight > self.traffic.weight:
+            assert self.candidate_service is not None
+            to = self.running.get(self.candidate_service.release or "")
+            assert to is not None
+            assert to.serving or not self.app.replicas, "4: requests for a candidate without a ready pod"
+        self.traffic = replace(self.traffic, weight=weight, present=present, as_wanted=True)
+
+    def _create_job(self, action: CreateJob) -> None:
+        name = f"inventory-{action.revision}-{action.step}-{action.attempt}"
+        if name in self.works:
+            raise ConflictError
+        job = Job(name, f"uid-{name}-{len(self.works)}", action.revision, action.attempt, self.now, action.step)
+        self.works[name] = Work(job, action.image, action.arguments)
+
+    # --- controllers ----------------------------------------------------------------------------------------------
+
+    def controller_acts(self, release: str, ready: int) -> None:
+        """The Deployment controller brings pods about; `ready` of the new ones get ready."""
+        found = self.running[release]
+        found.seen = True
+        if found.pods > found.replicas:
+            found.terminating += found.pods - found.replicas
+        found.pods = found.replicas
+        found.ready = min(found.pods, max(min(found.ready, found.pods), ready))
+        if found.ready and not self.database_away:
+            self._check_fits(found)
+
+    def terminating_pods_end(self) -> None:
+        self.orphans.clear()
+        for found in self.running.values():
+            found.terminating = 0
+
+    def pods_fail(self, release: str) -> None:
+        found = self.running[release]
+        found.ready = max(0, found.ready - 1)
+
+    def job_starts(self, name: str) -> None:
+        work = self.works[name]
+        if work.job.active and work.pod is None:
+            migrates = work.job.step.startswith(("expand", "contract", "downgrade", "restore", "look"))
+            work.pod = Pod(f"{name}-x", work.job.uid, self.now, migrates=migrates)
+            self.check_one_migration()
+
+    def check_one_migration(self) -> None:
+        pods = [*self.orphans, *(work.pod for work in self.works.values() if work.pod)]
+        busy = [pod.name for pod in pods if pod.migrates and not pod.finished]
+        assert len(busy) <= 1, f"3: {busy} at once"
+
+    def job_ends(self, name: str, how: str) -> None:
+        """`lost`: it did its work, and died before it could say so."""
+        work = self.works[name]
+        if not work.job.active:
+            return
+        self.job_starts(name)
+        assert work.pod
+        says, failed = self._run(work, how)
+        message = "" if how == "lost" else says
+        work.pod = replace(work.pod, finished=True, termination_message=message)
+        reason = "DeadlineExceeded" if how in ("waiting", "lost") else "PodFailurePolicy"
+        work.job = replace(work.job, complete=not failed, failed=failed, reason=reason if failed else "")
+
+    def job_is_removed(self, name: str) -> None:
+        """By somebody, or something: its pod goes on for a while."""
+        work = self.works.pop(name)
+        if work.pod and not work.pod.finished:
+            self.orphans.append(work.pod)
+
+    def suspended_pods_end(self) -> None:
+        for work in self.works.values():
+            if work.job.suspended and work.pod and not work.pod.finished:
+                work.pod = None
+
+    # --- the database ---------------------------------------------------------------------------------------------
+
+    def _run(self, work: Work, how: str) -> tuple[str, bool]:
+        if work.job.gate or work.job.step.startswith("backup"):
+            if how == "failed":
+                return "no", True
+            if work.job.step.startswith("backup"):
+                self.backup = (self.expand, self.contract)
+            return "backups/1.dump", False
+        if work.job.step.startswith("restore"):
+            if how == "failed":
+                return "no", True
+            assert not any(r.pods or r.terminating for r in self.running.values()), "a restore under a running service"
+            self.expand, self.contract = self.backup
+            return "restored", False
+        if how == "waiting" or self.database_away:
+            return self._report(work.image, "waiting", "the database does not answer"), True
+        if how == "failed":
+            return self._report(work.image, "failed", "it did not work"), True
+        return self._migrate(work)
+
+    def _migrate(self, work: Work) -> tuple[str, bool]:
+        image, action = IMAGES[work.image], work.arguments[1]
+        if action == "status":
+            return self._report(work.image, "status"), False
+        foreign = [r for r in self.contract if r not in image.contract]
+        if action == "expand":
+            if foreign and [r for r in image.expand if r not in self.expand]:
+                return self._report(work.image, "refused", f"{foreign[0]} is not known here"), True
+            fresh = not self.expand
+            self.expand = tuple(sorted({*self.expand, *image.expand}))
+            if fresh:
+                self.contract = image.contract
+            return self._report(work.image, "applied"), False
+        if action == "downgrade":
+            to = work.arguments[3]
+            goes = [r for r in self.contract if to == "base" or r > to]
+            if [r for r in goes if r not in LOSSLESS]:
+                return self._report(work.image, "refused", f"{goes[0]} is not lossless"), True
+            self.contract = tuple(r for r in self.contract if r not in goes)
+            return self._report(work.image, "downgraded"), False
+        if foreign:
+            return self._report(work.image, "refused", f"{foreign[0]} is not known here"), True
+        after = DatabaseSchema(self.expand, image.contract)
+        for found in self.running.values():
+            if found.pods or found.terminating:
+                assert not objections(IMAGES[found.image], after), f"2: contract under a pod of {found.image}"
+        self.contract = image.contract
+        return self._report(work.image, "applied"), False
+
+    def _report(self, name: str, result: str, error: str = "") -> str:
+        image = IMAGES[name]
+        return json.dumps(
+            {
+                "result": result,
+                "expand": {"image": " ".join(image.expand), "schema": " ".join(self.expand)},
+                "contract": {
+                    "image": " ".join(image.contract),
+                    "schema": " ".join(self.contract),
+                    "required": " ".join(image.required_contract),
+                },
+                "error": error,
+            }
+        )
+
+    # --- what must always hold ------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        for found in self.running.values():
+            if found.replicas:
+                missing = [r for r in IMAGES[found.image].expand if r not in self.expand]
+                assert not missing or self.restoring, f"1: pods of {found.image} before {missing}"
+
+    def _check_fits(self, found: Running) -> None:
+        """A pod gets ready only where the rule lets it; the service asks the same."""
+        against = objections(IMAGES[found.image], DatabaseSchema(self.expand, self.contract))
+        if against:
+            found.ready = 0

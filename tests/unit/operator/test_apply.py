@@ -1,0 +1,180 @@
+"""What actions write."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from inventory_operator import manifests, observe
+from inventory_operator.apply import OutdatedError, apply
+from inventory_operator.kube import APPLY, MERGE, STRATEGIC, ApiError
+from inventory_operator.model import (
+    Action,
+    App,
+    ApplyService,
+    CreateJob,
+    Deployment,
+    EndTraffic,
+    Migrations,
+    Record,
+    Router,
+    SetTraffic,
+    Stage,
+    Strategy,
+    UpdateDeployment,
+)
+
+from .api_server import ApiServer, Write
+from .world import START, an_app
+
+NAMESPACE = "/namespaces/shop"
+INGRESS = observe.ingress_path("shop", "shop")
+CANARY = observe.ingress_path("shop", "inventory-canary")
+ROUTE = observe.route_path("shop", "shop")
+NOT_INSTALLED = ApiError(404, "404 page not found")
+
+
+def by(kind: str) -> App:
+    return an_app(strategy=Strategy("canary", router=Router(kind, "shop")))
+
+
+def a_server() -> ApiServer:
+    rules = [{"backendRefs": [{"name": "inventory", "port": 80, "weight": 1}], "name": "ours"}]
+    return ApiServer(
+        {
+            INGRESS: {"metadata": {"name": "shop"}, "spec": {"defaultBackend": {"service": {"name": "inventory"}}}},
+            ROUTE: {"metadata": {"name": "shop", "resourceVersion": "42"}, "spec": {"rules": rules}},
+        }
+    )
+
+
+async def written(server: ApiServer, app: App, *actions: Action) -> list[Write]:
+    await apply(server, app, actions, START)
+    return server.written
+
+
+async def test_a_weight_for_nginx_is_a_canary_ingress_beside_the_users() -> None:
+    [write] = await written(a_server(), by("ingress"), SetTraffic(30))
+    assert (write.method, write.path, write.kind) == ("PATCH", CANARY, APPLY)
+    assert write.body["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"] == "30"
+
+
+async def test_at_the_end_the_canary_ingress_goes_and_the_users_is_not_touched() -> None:
+    [write] = await written(a_server(), by("ingress"), EndTraffic())
+    assert (write.method, write.path) == ("DELETE", CANARY)
+
+
+async def test_a_weight_in_a_route_is_written_for_the_version_that_was_read() -> None:
+    [write] = await written(a_server(), by("httpRoute"), SetTraffic(30))
+    assert (write.method, write.path, write.kind) == ("PATCH", ROUTE, MERGE)
+    assert write.body["metadata"] == {"resourceVersion": "42"}
+    assert write.body["spec"] == {
+        "rules": [
+            {
+                "name": "ours",
+                "backendRefs": [
+                    {"name": "inventory", "port": 80, "weight": 70},
+                    {"name": "inventory-candidate", "port": 80, "weight": 30},
+                ],
+            }
+        ]
+    }
+
+
+async def test_a_route_that_is_as_it_should_be_is_not_written() -> None:
+    assert await written(a_server(), by("httpRoute"), EndTraffic()) == []
+
+
+async def test_at_the_end_the_route_belongs_to_nobody_but_its_owner() -> None:
+    server = a_server()
+    theirs = {"manager": "helm", "operation": "Apply"}
+    server.objects[ROUTE]["metadata"]["managedFields"] = [theirs, {"manager": "inventory-operator"}]
+    [write] = await written(server, by("httpRoute"), EndTraffic())
+    assert write.body == {"metadata": {"resourceVersion": "42", "managedFields": [theirs]}}
+
+
+async def test_a_route_that_somebody_changed_meanwhile_is_observed_again() -> None:
+    class Conflicting(ApiServer):
+        async def merge(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            raise ApiError(409, "the object has been modified")
+
+    with pytest.raises(OutdatedError, match="has been modified"):
+        await apply(Conflicting(a_server().objects), by("httpRoute"), (SetTraffic(1),), START)
+
+
+@pytest.mark.parametrize("kind", ["ingress", "httpRoute"])
+async def test_what_has_gone_since_it_was_observed_is_observed_again(kind: str) -> None:
+    with pytest.raises(OutdatedError):
+        await apply(ApiServer(), by(kind), (SetTraffic(1),), START)
+    await apply(ApiServer(), by(kind), (EndTraffic(),), START)  # our part has gone with it
+
+
+async def test_a_cluster_without_the_gateway_api_says_so() -> None:
+    server = a_server()
+    server.refused["/httproutes/"] = NOT_INSTALLED
+    with pytest.raises(ApiError, match="install the CRDs of the Gateway API") as refused:
+        await apply(server, by("httpRoute"), (SetTraffic(1),), START)
+    assert refused.value.status == 422
+    await apply(server, by("httpRoute"), (EndTraffic(),), START)
+
+
+async def test_a_cluster_without_cloudnativepg_says_so() -> None:
+    server = ApiServer(refused={"/backups": NOT_INSTALLED})
+    app = an_app(migrations=Migrations("owner", backup={"cloudNativePG": {"cluster": "pg"}}))
+    with pytest.raises(ApiError, match="install CloudNativePG") as refused:
+        await apply(server, app, (CreateJob("abc", 1, 1, "a:1", step="backup1", job={}),), START)
+    assert refused.value.status == 422
+
+
+async def test_a_job_that_the_spec_no_longer_provides_for_is_a_sentence_about_the_spec() -> None:
+    with pytest.raises(ApiError, match=r"Job backup1 of revision 1 can't be made: the app has no backup") as refused:
+        await apply(ApiServer(), an_app(), (CreateJob("abc", 1, 1, "a:1", step="backup1", job={}),), START)
+    assert refused.value.status == 422
+
+
+async def test_a_backup_of_cloudnativepg_is_made_where_its_kind_lives() -> None:
+    app = an_app(migrations=Migrations("owner", backup={"cloudNativePG": {"cluster": "pg"}}))
+    jobs = (CreateJob("abc", 1, 1, "a:1"), CreateJob("abc", 1, 1, "a:1", step="backup1", job={}))
+    found = await written(ApiServer(), app, *jobs)
+    assert [(write.method, write.path) for write in found] == [
+        ("POST", f"/apis/batch/v1{NAMESPACE}/jobs"),
+        ("POST", f"/apis/postgresql.cnpg.io/v1{NAMESPACE}/backups"),
+    ]
+
+
+async def test_the_candidates_service_is_another_one_than_the_apps() -> None:
+    found = await written(ApiServer(), an_app(), ApplyService("abc"), ApplyService("def", candidate=True))
+    assert [
+        (write.path.rpartition("/")[2], write.body["spec"]["selector"]["inventory.dev/release"]) for write in found
+    ] == [
+        ("inventory", "abc"),
+        ("inventory-candidate", "def"),
+    ]
+    # Monitors select Services by it: each pod counts once.
+    components = [write.body["metadata"]["labels"]["app.kubernetes.io/component"] for write in found]
+    assert components == ["service", "candidate"]
+
+
+async def test_a_restart_and_a_new_number_are_one_change_of_the_pod_template() -> None:
+    record = Record(1, Stage.PROMOTED, START, "a:1")
+    deployment = Deployment("inventory-abc", "abc", record, 0, 0, 0, True, False, "42", "a:1", 1)
+    update = UpdateDeployment(
+        deployment, record=replace(record, revision=2, ended=START + timedelta(1)), restarted="digest 1/now"
+    )
+    [write] = await written(ApiServer(), an_app(), update)
+    assert write.kind == STRATEGIC
+    assert write.body["metadata"]["resourceVersion"] == "42"
+    assert write.body["spec"]["template"]["metadata"] == {
+        "labels": {"inventory.dev/revision": "2"},
+        "annotations": {manifests.ANNOTATION_RESTARTED: "digest 1/now"},
+    }
+    [plain] = await written(ApiServer(), an_app(), replace(update, restarted=None, record=None, replicas=3))
+    assert plain.body["spec"] == {"replicas": 3}
+
+
+async def test_pods_that_are_kept_warm_are_not_replaced_when_their_release_comes_back() -> None:
+    again = Record(3, Stage.MIGRATING, START, "api:1")
+    for replicas, relabelled in ((2, False), (0, True)):
+        warm = Deployment("inventory-abc", "abc", again, replicas, replicas, replicas, True, False, "7", "api:1", 1)
+        [write] = await written(a_server(), an_app(), UpdateDeployment(warm, record=again))
+        assert ("spec" in write.body) == relabelled

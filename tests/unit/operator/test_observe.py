@@ -1,0 +1,186 @@
+"""What a pass reads of the cluster, and what it makes of it."""
+
+from typing import Any
+
+import pytest
+from inventory_operator import job_manifests, manifests, observe, routing
+from inventory_operator.kube import ApiError
+from inventory_operator.model import CreateJob, Observed, Record, Stage, Traffic
+
+from .api_server import ApiServer
+from .world import START
+
+NAMESPACE = "/namespaces/shop"
+APP = f"/apis/inventory.dev/v1alpha1{NAMESPACE}/inventoryapps/inventory"
+BACKUPS = f"/apis/postgresql.cnpg.io/v1{NAMESPACE}/backups"
+NOT_INSTALLED = ApiError(404, "404 page not found")
+FORBIDDEN = ApiError(403, "is forbidden")
+CNPG = {"secret": "owner", "backup": {"cloudNativePG": {"cluster": "pg"}}}
+
+
+def a_server(**spec: Any) -> ApiServer:
+    meta = {"name": "inventory", "namespace": "shop", "uid": "uid-1", "generation": 1}
+    return ApiServer({APP: {"metadata": meta, "spec": {"image": "a:1", **spec}}})
+
+
+def with_secrets(*names: str, **spec: Any) -> ApiServer:
+    server = a_server(secrets=list(names), **spec)
+    for name in names:
+        server.objects[f"/api/v1{NAMESPACE}/secrets/{name}"] = {"metadata": {"name": name}, "data": {"A": "Yg=="}}
+    return server
+
+
+async def observed(server: ApiServer) -> Observed:
+    found = await observe.observe(server, "shop", "inventory")
+    assert found is not None
+    return found
+
+
+async def digest(server: ApiServer) -> str:
+    return (await observed(server)).app.secrets
+
+
+async def test_an_app_that_is_gone_is_none() -> None:
+    assert await observe.observe(ApiServer(), "shop", "inventory") is None
+
+
+async def test_an_app_without_a_router_costs_no_more_reads_than_it_needs() -> None:
+    server = with_secrets("service", migrations={"secret": "owner"})
+    await observed(server)
+    assert sorted(path.rpartition("/shop/")[2] for path in server.read) == [
+        "deployments",
+        "inventoryapps/inventory",
+        "jobs",
+        "pods",
+        "secrets/service",
+        "services/inventory",
+    ]
+
+
+async def test_the_owners_secret_is_never_read() -> None:
+    server = with_secrets("service", migrations=CNPG)
+    await observed(server)
+    assert not [path for path in server.read if path.endswith("/owner")]
+
+
+async def test_the_digest_of_secrets_changes_with_their_data_and_with_nothing_else() -> None:
+    first = await digest(with_secrets("a", "b"))
+    assert first
+    assert await digest(with_secrets("b", "a")) == first
+    relabelled = with_secrets("a", "b")
+    relabelled.objects[f"/api/v1{NAMESPACE}/secrets/a"]["metadata"] |= {"labels": {"x": "y"}, "resourceVersion": "9"}
+    assert await digest(relabelled) == first
+    for change in ({"A": "Yw=="}, {"B": "Yg=="}, {"A": "Yg==", "B": ""}, {}):
+        rotated = with_secrets("a", "b")
+        rotated.objects[f"/api/v1{NAMESPACE}/secrets/b"]["data"] = change
+        assert await digest(rotated) != first
+    assert await digest(with_secrets("a")) != first
+
+
+async def test_what_an_app_keeps_of_a_secret_is_not_its_value() -> None:
+    server = with_secrets("a")
+    server.objects[f"/api/v1{NAMESPACE}/secrets/a"]["data"] = {"A": "c2VjcmV0"}
+    found = repr(await observed(server))
+    assert "c2VjcmV0" not in found
+
+
+async def test_secrets_that_cannot_be_read_have_no_digest() -> None:
+    forbidden = with_secrets("a")
+    forbidden.refused["/secrets/"] = FORBIDDEN
+    assert await digest(forbidden) == ""
+    missing = with_secrets("a", "b")
+    del missing.objects[f"/api/v1{NAMESPACE}/secrets/b"]
+    assert await digest(missing) == ""
+    assert await digest(a_server()) == ""
+
+
+async def test_an_api_server_in_trouble_is_not_taken_for_a_right_that_lacks() -> None:
+    for part in ("/secrets/", "/httproutes/"):
+        server = with_secrets("a", strategy={"canary": {"httpRoute": {"name": "shop"}}})
+        server.refused[part] = ApiError(500, "etcd is away")
+        with pytest.raises(ApiError, match="etcd is away"):
+            await observed(server)
+
+
+@pytest.mark.parametrize("strategy", [{"canary": {}}, {"blueGreen": {}}])
+async def test_the_candidates_service_is_read_where_a_strategy_has_one(strategy: dict[str, Any]) -> None:
+    server = a_server(strategy=strategy)
+    app = (await observed(server)).app
+    path = f"/api/v1{NAMESPACE}/services/inventory-candidate"
+    server.objects[path] = manifests.service(app, "abc", candidate=True)
+    found = (await observed(server)).candidate_service
+    assert found is not None
+    assert (found.release, found.as_wanted) == ("abc", True)
+    del server.objects[path]["metadata"]["ownerReferences"]
+    assert (await observed(server)).foreign == ("Service inventory-candidate",)
+
+
+async def test_a_canary_ingress_of_somebody_else_is_in_the_way() -> None:
+    server = a_server(strategy={"canary": {"ingress": {"name": "shop"}}})
+    server.objects[observe.ingress_path("shop", "shop")] = {
+        "metadata": {"name": "shop"},
+        "spec": {"defaultBackend": {"service": {"name": "inventory"}}},
+    }
+    app = (await observed(server)).app
+    made = routing.canary_ingress(app, server.objects[observe.ingress_path("shop", "shop")], 30)
+    server.objects[observe.ingress_path("shop", "inventory-canary")] = made
+    found = await observed(server)
+    assert (found.traffic, found.foreign) == (Traffic(30, present=True), ())
+    del made["metadata"]["ownerReferences"]
+    assert (await observed(server)).foreign == ("Ingress inventory-canary",)
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (NOT_INSTALLED, "the CRDs of the Gateway API (v1) aren't installed"),
+        (FORBIDDEN, "the operator may not read it: is forbidden"),
+        (ApiError(404, 'httproutes.gateway.networking.k8s.io "shop" not found'), "HTTPRoute shop is not there"),
+    ],
+)
+async def test_a_route_that_cannot_be_read_is_trouble_of_the_traffic_alone(error: ApiError, trouble: str) -> None:
+    server = a_server(strategy={"canary": {"httpRoute": {"name": "shop"}}})
+    server.refused["/httproutes/"] = error
+    traffic = (await observed(server)).traffic
+    assert traffic is not None
+    assert trouble in traffic.trouble
+
+
+async def test_backups_of_releases_that_are_kept_are_jobs() -> None:
+    server = a_server(migrations=CNPG)
+    app = (await observed(server)).app
+    deployment = manifests.deployment(app, "abc", Record(2, Stage.PROMOTED, START, "a:1"))
+    deployment["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+    server.objects[f"/apis/apps/v1{NAMESPACE}/deployments/inventory-abc"] = deployment
+    for revision in (1, 2):
+        backup = job_manifests.job(app, CreateJob("abc", revision, 1, "a:1", step="backup1"))
+        backup["metadata"] |= {"uid": f"uid-{revision}", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        server.objects[f"{BACKUPS}/{revision}"] = backup
+    found = await observed(server)
+    assert [job.name for job in found.jobs] == ["inventory-2-backup1-1"]
+    assert [pod.owner for pod in found.pods] == ["uid-2"]
+    del server.objects[f"{BACKUPS}/2"]["metadata"]["ownerReferences"]
+    assert (await observed(server)).foreign == ("Backup inventory-2-backup1-1",)
+
+
+@pytest.mark.parametrize("error", [NOT_INSTALLED, FORBIDDEN])
+async def test_without_cloudnativepg_there_are_no_backups_and_the_rest_goes_on(error: ApiError) -> None:
+    server = a_server(migrations=CNPG)
+    server.refused["/backups"] = error
+    assert (await observed(server)).jobs == ()
+
+
+async def test_a_release_begins_with_what_its_pods_will_have_been_started_with() -> None:
+    server = with_secrets("a")
+    app = (await observed(server)).app
+    deployment = manifests.deployment(app, "abc", Record(1, Stage.MIGRATING, START, "a:1"))
+    deployment["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+    server.objects[f"/apis/apps/v1{NAMESPACE}/deployments/inventory-abc"] = deployment
+    [found] = (await observed(server)).deployments
+    assert found.restarted == app.secrets
+
+
+async def test_commands_are_read_from_the_annotations() -> None:
+    server = a_server()
+    server.objects[APP]["metadata"]["annotations"] = {"inventory.dev/abort": "7", "other": "x"}
+    assert (await observed(server)).app.commands == {"abort": "7"}

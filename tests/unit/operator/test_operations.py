@@ -1,0 +1,345 @@
+"""Contract, downgrade and restore; and the three ways out of a refused rollback."""
+
+from dataclasses import replace
+from typing import Any
+
+from inventory_operator.model import (
+    Contract,
+    CreateJob,
+    Emit,
+    Migrations,
+    Pause,
+    Phase,
+    Pod,
+    Stage,
+    Strategy,
+    UpdateDeployment,
+    WorkStage,
+)
+
+from .world import World, a_report, an_app, served
+
+OLD, NEW = "registry.test/api:1", "registry.test/api:2"
+BACKUP = {"job": {"image": "backup"}, "restoreJob": {"image": "backup"}}
+
+
+def before_contract(migrations: Migrations | None = None, **changes: Any) -> World:
+    """Revision 2, which has a contract migration that is not applied, has just begun to serve."""
+    world = served(migrations=migrations or Migrations("owner"), **changes)
+    world.want(image=NEW)
+    world.step()
+    world.step()
+    world.finish_job(a_report(image="0001 0002", schema="0001 0002", **{"contract_image": "c0001"}))
+    for _ in range(8):
+        world.step()
+        world.ready()
+    assert world.stable.record.revision == 2
+    return world
+
+
+def order(world: World, **commands: str) -> None:
+    world.want(commands=commands)
+
+
+def go(world: World, passes: int = 6) -> Any:
+    decided = world.step()
+    for _ in range(passes):
+        decided = world.step()
+        world.ready()
+    return decided
+
+
+def contracted(**changes: Any) -> World:
+    """Revision 2 serves, and its contract is applied: revision 1 can't come back."""
+    world = before_contract(**changes)
+    order(world, contract="uid-1/2/1")
+    go(world)
+    if "inventory-2-backup1-1" in world.created_jobs:
+        world.finish_job("backups/2.dump")
+        go(world)
+    world.finish_job(after("c0001"))
+    go(world)
+    return world
+
+
+def after(contract: str, result: str = "applied", error: str = "") -> str:
+    return a_report(result, "0001 0002", "0001 0002", error, contract_image="c0001", contract_schema=contract)
+
+
+def refused(world: World) -> Any:
+    """Somebody applies revision 1 again; its Job looks, and refuses."""
+    world.want(image=OLD, commands={})
+    return go(world)
+
+
+def test_a_contract_waits_for_the_order_and_names_it() -> None:
+    world = before_contract()
+    decided = go(world)
+    assert decided.outcome.phase is Phase.HEALTHY
+    assert "contract c0001 waits for the order inventory.dev/contract=uid-1/2/1" in decided.outcome.message
+    assert not decided.actions
+
+
+def test_a_contract_says_beforehand_who_can_not_come_back() -> None:
+    world = before_contract()
+    order(world, contract="uid-1/2/1")
+    world.step()
+    said = "Contract 1: contract c0001 of revision 2: no way back then to revision 1"
+    assert world.events[-1] == Emit("Normal", "ContractBegun", said)
+    assert not [name for name in world.created_jobs if "contract" in name]
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-contract1-1"
+    world.finish_job(after("c0001"))
+    assert go(world).outcome.message == "Revision 2 serves with 2 of 2 pods."
+    assert world.events[-1].reason == "ContractDone"
+
+
+def test_a_contract_by_itself_follows_after_its_soak() -> None:
+    world = before_contract(Migrations("owner", contract=Contract(automatic=True, soak=600)))
+    decided = go(world)
+    assert "contract c0001 follows at" in decided.outcome.message
+    assert decided.check_after
+    assert 590 < decided.check_after < 600
+    world.pass_time(600)
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-contract1-1"
+
+
+def test_no_contract_while_a_pod_of_a_release_that_it_breaks_is_left() -> None:
+    world = before_contract(strategy=Strategy("blueGreen", warm=3600))
+    former = min(world.deployments.values(), key=lambda d: d.record.revision)
+    assert former.replicas == 2
+    world.pods = (Pod("inventory-old-x", former.release, world.now, deleting=True),)
+    order(world, contract="uid-1/2/1")
+    decided = go(world)
+    assert world.deployments[former.release].replicas == 0
+    assert "waits for the end of inventory-old-x" in decided.outcome.message
+    assert not [name for name in world.created_jobs if "contract" in name]
+    world.pods = ()
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-contract1-1"
+
+
+def test_no_contract_without_its_backup() -> None:
+    world = before_contract(Migrations("owner", backup=BACKUP))
+    order(world, contract="uid-1/2/1")
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-backup1-1"
+    world.finish_job("no space left on device", failed=True)
+    decided = go(world)
+    assert world.events[-1].reason == "ContractFailed"
+    assert "no contract without its backup" in world.events[-1].message
+    assert not [name for name in world.created_jobs if "contract" in name]
+    assert "waits for the order inventory.dev/contract=uid-1/2/2" in decided.outcome.message
+    order(world, contract="uid-1/2/2")
+    go(world)
+    world.finish_job("backups/2.dump")
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-contract2-1"
+    assert world.stable.record.backup == "backups/2.dump"
+
+
+def test_a_failed_contract_is_not_tried_again_until_told() -> None:
+    world = before_contract(Migrations("owner", contract=Contract(automatic=True, soak=0)))
+    go(world)
+    world.finish_job(after("", "failed", "column is used"), failed=True)
+    decided = go(world)
+    assert "waits for the order inventory.dev/contract=uid-1/2/2" in decided.outcome.message
+    assert world.created_jobs[-1] == "inventory-2-contract1-1"
+    assert world.stable.record.operation
+    assert world.stable.record.operation.stage is WorkStage.FAILED
+
+
+def test_no_candidate_starts_during_a_contract() -> None:
+    world = before_contract()
+    order(world, contract="uid-1/2/1")
+    world.step()
+    world.want(image="registry.test/api:3")
+    go(world)
+    assert len(world.deployments) == 2
+    world.finish_job(after("c0001"))
+    go(world)
+    assert len(world.deployments) == 3
+
+
+def test_no_contract_begins_while_a_candidate_is_under_way() -> None:
+    world = before_contract()
+    world.want(image="registry.test/api:3", commands={"contract": "uid-1/2/1"})
+    go(world)
+    assert [name for name in world.created_jobs if "contract" in name] == []
+
+
+def test_orders_of_another_object_or_number_harm_nobody() -> None:
+    world = before_contract()
+    for value, state in (("uid-0/2/1", "Refused"), ("uid-1/2/7", "Awaited"), ("2", "Refused")):
+        order(world, contract=value)
+        decided = go(world)
+        assert decided.commands[0].state == state
+        assert decided.outcome.phase is Phase.HEALTHY
+    assert [name for name in world.created_jobs if "contract" in name] == []
+
+
+def test_a_rollback_past_a_contract_is_refused_with_its_three_ways_out() -> None:
+    world = contracted(migrations=Migrations("owner", backup=BACKUP))
+    decided = refused(world)
+    assert world.created_jobs[-1] == "inventory-3-expand-1"  # it looks anew: somebody may have migrated by hand
+    world.finish_job(a_report("refused", "0001", "0001 0002", "c0001 is unknown", contract_schema="c0001"), failed=True)
+    decided = go(world)
+    assert decided.outcome.reason == "SchemaIncompatible"
+    message = decided.outcome.message
+    assert "apply revision 2 (registry.test/api:2), which runs on this schema" in message
+    assert "inventory.dev/downgrade=uid-1/3/2" in message
+    assert "restore the backup backups/2.dump by the order inventory.dev/restore=uid-1/2/2" in message
+    assert world.stable.serving == 2
+
+
+def test_a_downgrade_makes_way_and_the_release_that_was_refused_comes() -> None:
+    world = contracted()
+    refused(world)
+    world.finish_job(a_report("refused", "0001", "0001 0002", "no", contract_schema="c0001"), failed=True)
+    go(world)
+    order(world, downgrade="uid-1/3/2")
+    world.step()
+    world.step()
+    created = [a for a in world.step().actions if isinstance(a, CreateJob)]
+    assert [(job.image, job.arguments) for job in created] == [(NEW, ("migrate", "downgrade", "--to", "base"))]
+    world.finish_job(after("", "downgraded"))
+    jobs = list(world.created_jobs)
+    world.settle()
+    assert world.stable.record.image == OLD
+    assert world.stable.record.revision == 4
+    assert world.created_jobs == jobs
+
+
+def test_after_a_downgrade_the_contract_waits_for_a_person_until_the_next_promotion() -> None:
+    world = contracted(migrations=Migrations("owner", contract=Contract(automatic=True, soak=3600)))
+    order(world, downgrade="uid-1/1/2")
+    go(world)
+    world.finish_job(after("", "downgraded"))
+    go(world)
+    world.pass_time(7200)
+    assert "waits for the order" in go(world).outcome.message
+
+
+def test_a_lossy_downgrade_is_refused_by_the_image_and_said() -> None:
+    world = contracted()
+    order(world, downgrade="uid-1/1/2")
+    go(world)
+    world.finish_job(after("c0001", "refused", "c0001 does not declare its downgrade lossless"), failed=True)
+    go(world)
+    assert world.events[-1].reason == "DowngradeFailed"
+    assert "does not declare its downgrade lossless" in world.events[-1].message
+    assert world.stable.serving == 2
+
+
+def test_a_downgrade_for_what_fits_already_is_refused() -> None:
+    world = before_contract()
+    order(world, downgrade="uid-1/1/1")
+    go(world)
+    assert "no contract migration is applied that revision 1 does not know" in world.events[-1].message
+
+
+def test_a_restore_stops_the_service_looks_and_lets_come_what_fits() -> None:
+    world = contracted(migrations=Migrations("owner", backup=BACKUP))
+    refused(world)
+    world.finish_job(a_report("refused", "0001", "0001 0002", "no", contract_schema="c0001"), failed=True)
+    go(world)
+    order(world, restore="uid-1/2/2")
+    decided = go(world)
+    assert decided.outcome.phase is Phase.RESTORING
+    assert all(d.replicas == 0 for d in world.deployments.values())
+    assert world.created_jobs[-1] == "inventory-2-restore2-1"
+    world.finish_job("restored")
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-look2-1"
+    world.finish_job(a_report("status", "0001 0002", "0001", contract_image="c0001"))
+    go(world)
+    assert world.settle().outcome.phase is Phase.HEALTHY
+    assert world.stable.record.image == OLD
+    assert next(d for d in world.deployments.values() if d.image == NEW).record.stage is Stage.LEFT
+
+
+def test_a_restore_without_a_backup_is_refused_and_the_service_serves_on() -> None:
+    world = contracted()
+    order(world, restore="uid-1/2/2")
+    go(world)
+    assert "no backup is known" in world.events[-1].message
+    assert world.stable.serving == 2
+
+
+def test_a_rotated_secret_restarts_the_pods_once_and_makes_no_release() -> None:
+    world = served(secrets="aaa")
+    assert world.stable.restarted == "aaa"
+    world.want(secrets="bbb")
+    restarts = [a for a in world.step().actions if isinstance(a, UpdateDeployment)]
+    assert [a.restarted for a in restarts] == ["bbb"]
+    assert not world.step().actions
+    assert world.stable.record.revision == 1
+
+
+def test_an_upgrade_of_the_operator_restarts_no_pod() -> None:
+    """An older one wrote nothing about Secrets: what the pods run with is taken for what there is."""
+    world = served()
+    assert world.stable.restarted == ""
+    world.want(secrets="aaa")
+    assert [a.restarted for a in world.step().actions if isinstance(a, UpdateDeployment)] == [None]
+    assert not world.step().actions
+    world.want(secrets="bbb")
+    assert [a.restarted for a in world.step().actions if isinstance(a, UpdateDeployment)] == ["bbb"]
+
+
+def test_a_backup_that_nothing_can_restore_stops_no_service() -> None:
+    world = contracted(migrations=Migrations("owner", backup={"job": {"image": "backup"}}))
+    order(world, restore="uid-1/2/2")
+    go(world)
+    assert "says no way to restore" in world.events[-1].message
+    assert world.stable.serving == 2
+
+
+def test_a_restart_by_order_happens_once() -> None:
+    world = served(secrets="aaa")
+    order(world, restart="1/today")
+    world.step()
+    assert world.stable.restarted == "aaa 1/today"
+    decided = world.step()
+    assert not decided.actions
+    assert decided.commands[0].state == "Done"
+    order(world, restart="1/tomorrow")
+    assert [type(a) for a in world.step().actions] == [UpdateDeployment]
+
+
+def test_a_secret_that_is_rotated_while_a_candidate_waits_reaches_both_one_after_the_other() -> None:
+    world = served(secrets="aaa", replicas=2, strategy=Strategy("blueGreen", steps=(Pause(),)))
+    world.want(image=NEW)
+    for _ in range(8):
+        world.step()
+        world.ready()
+        if any(job.active for job in world.jobs.values()):
+            world.finish_job(a_report())
+    assert world.target.replicas == 2
+    world.want(secrets="bbb")
+    for release in (world.stable.release, world.target.release):
+        found = [a for a in world.step().actions if isinstance(a, UpdateDeployment)]
+        assert [(a.deployment.release, a.restarted) for a in found] == [(release, "bbb")]
+    assert not world.step().actions
+
+
+def test_secrets_that_can_not_be_read_restart_nothing() -> None:
+    world = served(secrets="aaa")
+    world.want(secrets="")
+    assert not world.step().actions
+
+
+def test_nothing_is_restarted_while_pods_are_not_ready() -> None:
+    world = served(secrets="aaa")
+    world.deployments[world.stable.release] = replace(world.stable, ready=1)
+    world.want(secrets="bbb")
+    assert not [a for a in world.step().actions if isinstance(a, UpdateDeployment)]
+
+
+def test_a_first_release_on_an_empty_database_has_its_contract_with_it() -> None:
+    world = World(an_app())
+    world.step()
+    world.step()
+    world.finish_job(a_report(contract_image="c0001", contract_schema="c0001"))
+    assert "waits for the order" not in go(world).outcome.message
