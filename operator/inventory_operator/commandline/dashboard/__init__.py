@@ -1,0 +1,1 @@
+"""`kubectl inventory dashboard`: a page for one person, on their own machine, by their own rights."""

@@ -1,0 +1,157 @@
+"""When `--wait` ends, and how."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from inventory_operator.commandline.exits import Exit
+from inventory_operator.commandline.waiting import Awaited, Verdict, answer, judge, wait
+from inventory_operator.kube import UnreachableError
+
+from .objects import HASHES, conditions, inventory_app
+
+Object = dict[str, Any]
+
+RELEASE = Awaited(release=HASHES[7], generation=3)
+
+
+def stands(**status: Any) -> Object:
+    return inventory_app(7, **status)
+
+
+SERVES: Object = {"phase": "Healthy", "stableRevision": 7, "stableRelease": HASHES[7], "candidateRevision": None}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (SERVES, Exit.DONE),
+        ({"phase": "Failed", "conditions": conditions(Stalled=True)}, Exit.REFUSED),
+        ({"phase": "Paused", "conditions": conditions(Ready=True)}, Exit.WAITS),
+        ({"phase": "Progressing", "conditions": conditions(Reconciling=True)}, None),
+        (SERVES | {"observedGeneration": 2}, None),
+        (SERVES | {"conditions": conditions(Reconciling=True)}, None),
+        ({"phase": "Healthy", "stableRelease": HASHES[6], "conditions": conditions(Ready=True)}, None),
+        ({"observedGeneration": -1, "phase": None, "message": None, "conditions": []}, None),
+    ],
+)
+def test_a_release_is_complete_has_failed_waits_for_a_person_or_goes_on(status: Object, code: Exit | None) -> None:
+    assert judge(stands(**status), RELEASE).code is code
+
+
+def test_a_release_that_another_change_has_overtaken_does_not_wait_for_ever() -> None:
+    verdict = judge(inventory_app(6), RELEASE)
+    assert verdict == Verdict(Exit.REFUSED, "somebody has asked for another release meanwhile")
+
+
+def said(state: str, command: str = "promote", value: str = "7/2") -> list[Object]:
+    return [{"command": command, "value": value, "state": state, "message": f"It is {state}."}]
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("Done", Exit.DONE), ("Taken", Exit.DONE), ("Stale", Exit.REFUSED), ("Refused", Exit.REFUSED), ("Awaited", None)],
+)
+def test_the_operators_word_on_an_order_is_passed_on(state: str, code: Exit | None) -> None:
+    order = Awaited(command="promote", value="7/2", revision=7, step=2)
+    assert answer(stands(commands=said(state)), order) == Verdict(code, f"It is {state}.")
+
+
+def test_the_word_on_an_earlier_order_is_no_answer() -> None:
+    order = Awaited(command="promote", value="7/2", revision=7, step=2)
+    assert answer(stands(commands=said("Done", value="7/1")), order).code is None
+
+
+@pytest.mark.parametrize(
+    ("order", "status"),
+    [
+        (Awaited(command="promote", value="7/2", revision=7, step=2), {"step": 3}),
+        (Awaited(command="promote", value="7/4", revision=7, step=4), SERVES),
+        (Awaited(command="promote-full", value="7", revision=7), SERVES),
+        (Awaited(command="abort", value="7", revision=7), {"candidateRevision": None}),
+        (Awaited(command="retry", value="7", revision=7), {"candidateRevision": 8}),
+    ],
+)
+def test_an_order_that_was_carried_out_unseen_is_not_called_stale(order: Awaited, status: Object) -> None:
+    status = status | {"commands": said("Stale", order.command, order.value)}
+    assert answer(stands(**status), order).code is Exit.DONE
+
+
+def test_a_promotion_waits_on_to_the_next_thing_that_a_person_decides() -> None:
+    order = Awaited(command="promote", value="7/2", revision=7, step=2)
+    going = {"phase": "Progressing", "step": 3, "conditions": conditions(Reconciling=True)}
+    assert judge(stands(), order).code is None
+    assert judge(stands(**going), order).code is None
+    assert judge(stands(**going | {"conditions": conditions(Ready=True)}), order).code is None
+    assert judge(stands(**going | {"phase": "Paused", "step": 4}), order).code is Exit.WAITS
+    assert judge(stands(**SERVES), order).code is Exit.DONE
+
+
+def test_an_abort_is_complete_when_nothing_is_under_way_although_the_release_counts_as_failed() -> None:
+    order = Awaited(command="abort", value="7", revision=7)
+    taken = {"commands": said("Taken", "abort", "7")}
+    assert judge(stands(**taken, phase="Progressing"), order).code is None
+    assert judge(stands(**taken, phase="Failed", conditions=conditions(Stalled=True)), order).code is Exit.DONE
+
+
+@pytest.mark.parametrize(("stage", "code"), [("backup", None), ("failed", Exit.REFUSED), ("done", Exit.DONE)])
+def test_work_on_the_database_is_awaited_to_its_own_end(stage: str, code: Exit | None) -> None:
+    order = Awaited(command="contract", value="u/7/2", revision=7, operation=2)
+    operation = {"kind": "contract", "number": 2, "stage": stage, "message": "It says so."}
+    status = SERVES | {"commands": said("Taken", "contract", "u/7/2"), "operation": operation}
+    assert judge(stands(**status), order).code is code
+
+
+async def test_progress_is_said_once_and_the_end_is_returned() -> None:
+    progress = Progress(["one", "one", "two"], Verdict(Exit.DONE, "three"))
+    assert await progress.wait(100) == Verdict(Exit.DONE, "three")
+    assert progress.said == ["one", "two"]
+
+
+async def test_the_time_limit_ends_it_with_the_last_word() -> None:
+    progress = Progress(["slow"] * 99, Verdict(Exit.DONE, "too late"))
+    assert await progress.wait(10) == Verdict(Exit.TIME_LIMIT, "not within 10 s: slow")
+
+
+async def test_an_api_server_that_is_away_for_a_moment_ends_nothing() -> None:
+    away = iter([True, False])
+
+    async def look() -> Object:
+        if next(away):
+            raise UnreachableError("the API server does not answer")
+        return {}
+
+    async def pause(_: float) -> None:
+        pass
+
+    said: list[str] = []
+    verdict = await wait(look, lambda _: Verdict(Exit.DONE, "done"), said.append, 10, pause=pause)
+    assert (verdict.code, said) == (Exit.DONE, ["the API server does not answer"])
+
+
+async def test_an_app_that_is_deleted_meanwhile_ends_it() -> None:
+    async def gone() -> None:
+        return None
+
+    verdict = await wait(gone, lambda _: Verdict(None, ""), print, 10)
+    assert verdict.code is Exit.ERROR
+
+
+class Progress:
+    """Sentences one after the other, a second apart by its own clock."""
+
+    def __init__(self, sentences: list[str], end: Verdict) -> None:
+        self.now = 0.0
+        self.said: list[str] = []
+        self._verdicts: Iterator[Verdict] = iter([*(Verdict(None, each) for each in sentences), end])
+
+    async def wait(self, seconds: float) -> Verdict:
+        return await wait(
+            self._look, lambda _: next(self._verdicts), self.said.append, seconds, lambda: self.now, self._pause
+        )
+
+    async def _look(self) -> Object:
+        return {}
+
+    async def _pause(self, _: float) -> None:
+        self.now += 1
