@@ -486,7 +486,7 @@ class _Release:
         changed = UpdateDeployment(target, record=record) if record != target.record else None
         yield from self._serve_candidate(target.release)
         if strategy.apart:
-            yield from self._serve(self.stable.release if self.stable else target.release)
+            yield from self._serve_stable(self.stable) if self.stable else self._serve(target.release)
             yield from self._scale_apart(target, weight, changed)
             yield from self._route(target, weight)
         else:
@@ -494,7 +494,7 @@ class _Release:
             alone = not any(d.pods or d.replicas for d in others)
             whole = weight if self.stable else SETTLED_WEIGHT
             if whole == 0 and self.stable:
-                yield from self._serve(self.stable.release)
+                yield from self._serve_stable(self.stable)
             else:
                 yield from self._serve(target.release if alone else None)
             yield from self._scale(target, others, changed, whole)
@@ -646,7 +646,7 @@ class _Release:
         if held.replicas > app.replicas:
             yield UpdateDeployment(held, replicas=app.replicas)
         if app.strategy.apart:
-            yield from self._serve(stable.release)
+            yield from self._serve_stable(stable)
             kept = app.replicas
             if app.strategy.dynamic_stable_scale and self.observed.traffic:
                 kept = max(stable_share(self.observed.traffic.weight, app.replicas), min(stable.replicas, app.replicas))
@@ -654,7 +654,7 @@ class _Release:
                 yield UpdateDeployment(stable, replicas=kept)
             return
         whole = steps.weight(app.strategy, held.record.step) == 0
-        yield from self._serve(stable.release if whole else None)
+        yield from self._serve_stable(stable) if whole else self._serve(None)
         surge, _ = amounts(app)
         others = sum(min(d.replicas, app.replicas) if d is held else d.replicas for d in self._others(stable))
         room = max(0, app.replicas + surge - others)
@@ -940,6 +940,13 @@ class _Release:
         service = self.observed.service
         if service is None or not service.as_wanted or service.release != release:
             yield ApplyService(release)
+
+    def _serve_stable(self, stable: Deployment) -> Iterable[Action]:
+        """The stable release alone, but not before it has the pods for what others may carry meanwhile."""
+        service, (_, unavailable) = self.observed.service, amounts(self.app)
+        able = stable.settled and stable.serving >= self.app.replicas - unavailable
+        if service is None or service.release == stable.release or able:
+            yield from self._serve(stable.release)
 
     def _serve_candidate(self, release: str) -> Iterable[Action]:
         """Only with a strategy that needs it, or when it is there from one that did."""

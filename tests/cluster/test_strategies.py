@@ -103,7 +103,7 @@ def test_blue_green_switches_at_once_and_back_at_once(by: Any) -> None:
         app.wait_for("the former one answers", lambda: traffic.released() == before["stableRelease"])
         app.wait_for("it serves", lambda: app.status.get("stableRevision") == status["candidateRevision"] + 1)
         assert app.pods_of(before["stableRelease"]) == warm
-        assert app.jobs() == jobs
+        assert set(app.jobs()) <= set(jobs)
 
 
 def test_a_restart_by_order_replaces_the_pods_and_makes_no_release(by: Any) -> None:

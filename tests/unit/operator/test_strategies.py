@@ -409,3 +409,21 @@ def test_a_candidate_that_loses_its_pods_in_a_long_pause_has_its_whole_deadline(
     assert world.step().outcome.phase is Phase.PROGRESSING
     world.pass_time(2)
     assert world.step().outcome.reason == "ProgressDeadlineExceeded"
+
+
+def test_a_strategy_that_changes_in_mid_release_takes_no_requests_from_pods_that_others_can_not_replace_yet() -> None:
+    world = released(Strategy("rolling", 1, 0), replicas=3)
+    while world.stable.replicas == 3:
+        world.ready()
+        world.step()
+    assert world.service
+    assert world.service.release is None
+    world.want(strategy=Strategy("canary", steps=(Gate({}),)))
+    world.step()
+    world.step()
+    assert world.service.release is None
+    for _ in range(6):
+        world.step()
+        world.ready()
+    assert world.service.release == world.stable.release
+    assert world.stable.serving == 3
