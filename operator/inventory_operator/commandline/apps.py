@@ -30,8 +30,6 @@ from .exits import Ended, Exit
 
 Object = dict[str, Any]
 
-ANNOTATION_CONTENT = "inventory.dev/content"
-
 
 @dataclass(frozen=True)
 class Pod:
