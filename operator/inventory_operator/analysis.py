@@ -160,7 +160,8 @@ def measured(tally: Tally, metric: Metric, answer: float | str | None, now: date
         tally,
         good=tally.good + (grade is _Grade.GOOD),
         bad=tally.bad + (grade is _Grade.BAD),
-        unclear=tally.unclear + 1 if grade is _Grade.UNCLEAR else 0,
+        # A bad answer ends no row of unclear ones: it must not free what they hold.
+        unclear=0 if grade is _Grade.GOOD else tally.unclear + (grade is _Grade.UNCLEAR),
         measured=now,
         said=said[:SAID_CHARACTERS],
     )

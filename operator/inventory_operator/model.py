@@ -96,7 +96,7 @@ class Tally:
     good: int = 0
     bad: int = 0
     unclear: int = 0
-    """In a row: an answer that says something ends it."""
+    """In a row: a good answer ends it."""
     measured: datetime | None = None
     said: str = ""
     """The last value, or why there is none."""

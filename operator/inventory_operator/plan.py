@@ -685,6 +685,8 @@ class _Release:
             if record.held:
                 actions.append(UpdateDeployment(target, record=replace(record, held=False)))
             actions += self._settle(stable) if stable else []
+            if stable and not actions and (restarted := self._restart(stable)):
+                actions.append(restarted)
         outcome = Outcome(Phase.FAILED, record.reason, self._failed_message(record))
         return Plan(outcome, _merged(actions), stable=stable, candidate=target)
 

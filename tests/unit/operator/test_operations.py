@@ -324,6 +324,18 @@ def test_a_secret_that_is_rotated_while_a_candidate_waits_reaches_both_one_after
     assert not world.step().actions
 
 
+def test_a_rotated_secret_reaches_what_serves_while_a_failed_release_waits_for_a_person() -> None:
+    world = served(secrets="aaa")
+    world.want(image=NEW)
+    for _ in range(3):
+        world.step()
+    world.finish_job(a_report("failed", error="no"), failed=True)
+    go(world)
+    world.want(secrets="bbb")
+    assert [a.restarted for a in world.step().actions if isinstance(a, UpdateDeployment)] == ["bbb"]
+    assert not world.step().actions
+
+
 def test_secrets_that_can_not_be_read_restart_nothing() -> None:
     world = served(secrets="aaa")
     world.want(secrets="")
