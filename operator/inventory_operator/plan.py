@@ -326,7 +326,7 @@ class _Release:
         if not (target.settled and target.replicas == wanted and target.serving >= wanted):
             return False
         if self.app.strategy.apart:
-            return self._router is None or self._routed(weight)
+            return self._router is None or self._routed(target, weight)
         others = self._others(target)
         return weight == SETTLED_WEIGHT or all(
             d.replicas == count for d in others for count in (balance(self.app, target, others, weight)[d.release],)
@@ -484,6 +484,9 @@ class _Release:
         strategy = self.app.strategy
         measure = self._measure(target, record, weight)
         changed = UpdateDeployment(target, record=record) if record != target.record else None
+        if self._leads_elsewhere(target, weight):
+            yield from self._take_back(target, weight, changed)
+            return
         yield from self._serve_candidate(target.release)
         if strategy.apart:
             yield from self._serve_stable(self.stable) if self.stable else self._serve(target.release)
@@ -501,6 +504,37 @@ class _Release:
         if measure:
             yield measure
 
+    def _leads_elsewhere(self, target: Deployment, weight: int) -> bool:
+        """The router sends requests to another release by the candidate's Service, and this one can't or mustn't yet.
+
+        That is the candidate that it supersedes, or the stable release if its promotion had just begun.
+        """
+        traffic, service = self.observed.traffic, self.observed.candidate_service
+        if self._router is None or traffic is None or traffic.trouble or not traffic.weight or service is None:
+            return False
+        able = traffic.weight <= weight and target.serving >= routed_share(traffic.weight, self.app.replicas)
+        return service.release != target.release and not able
+
+    def _take_back(self, target: Deployment, weight: int, changed: UpdateDeployment | None) -> Iterable[Action]:
+        """The stable release gets its pods back, and as it does the requests; those that carry them till then stay."""
+        stable, traffic, replicas = self.stable, self.observed.traffic, self.app.replicas
+        service, candidate = self.observed.service, self.observed.candidate_service
+        wanted = min(steps.pods(self.app, weight), replicas)
+        if target.replicas < wanted:
+            changed = replace(changed or UpdateDeployment(target), replicas=wanted)
+        if changed:
+            yield changed
+        if stable is None or traffic is None:
+            return
+        yield from self._serve_stable(stable)
+        if stable.replicas != replicas:
+            yield UpdateDeployment(stable, replicas=replicas)
+        if service and service.release == stable.release and not self._third_party(traffic.weight):
+            finished = candidate is not None and candidate.release == stable.release
+            less = 0 if finished else min(traffic.weight, bearable_weight(0, stable, replicas))
+            if less != traffic.weight:
+                yield SetTraffic(less)
+
     def _scale_apart(self, target: Deployment, weight: int, changed: UpdateDeployment | None) -> Iterable[Action]:
         """Each release has the pods for its own share; neither waits for the other's."""
         app = self.app
@@ -508,7 +542,7 @@ class _Release:
         update = changed
         if target.replicas != wanted:
             # Pods are taken away only when the router no longer sends what they carried.
-            unneeded = wanted > target.replicas or self._router is None or self._routed(weight)
+            unneeded = wanted > target.replicas or self._router is None or self._routed(target, weight)
             if unneeded or target.replicas > app.replicas:
                 update = replace(update or UpdateDeployment(target), replicas=min(wanted, app.replicas))
         if update:
@@ -533,7 +567,7 @@ class _Release:
         there = (
             self.observed.candidate_service is not None and self.observed.candidate_service.release == target.release
         )
-        if ready and there and not self._routed(weight):
+        if ready and there and not self._routed(target, weight):
             yield SetTraffic(weight)
 
     def _as_routed(self, record: Record) -> Record:
@@ -544,8 +578,10 @@ class _Release:
             return replace(record, routed=traffic.weight)
         return record
 
-    def _routed(self, weight: int) -> bool:
-        traffic = self.observed.traffic
+    def _routed(self, target: Deployment, weight: int) -> bool:
+        traffic, service = self.observed.traffic, self.observed.candidate_service
+        if service is None or service.release != target.release:
+            return False
         if traffic is None or traffic.trouble or traffic.weight != weight or not traffic.as_wanted:
             return False
         by_header = self._router is not None and bool(self._router.options)

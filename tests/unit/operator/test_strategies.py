@@ -427,3 +427,48 @@ def test_a_strategy_that_changes_in_mid_release_takes_no_requests_from_pods_that
         world.ready()
     assert world.service.release == world.stable.release
     assert world.stable.serving == 3
+
+
+def test_a_superseded_candidate_keeps_its_requests_until_the_stable_release_has_its_pods_back() -> None:
+    world = canary(SetWeight(50), Pause(), router=INGRESS, dynamic_stable_scale=True)
+    go(world)
+    superseded = world.target.release
+    assert world.traffic
+    assert (world.traffic.weight, world.stable.replicas) == (50, 2)
+    world.want(image="registry.test/api:3")
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    for _ in range(4):
+        world.step()
+    assert world.candidate_service
+    assert world.candidate_service.release == superseded
+    assert world.deployments[superseded].serving == 2
+    assert world.traffic.weight == 50
+    world.ready(world.stable.release)
+    world.step()
+    assert world.traffic.weight == 0
+    go(world)
+    assert world.candidate_service.release == world.target.release
+    assert (world.traffic.weight, world.deployments[superseded].replicas) == (50, 0)
+
+
+def test_a_rollback_right_after_a_promotion_moves_no_requests_to_pods_that_are_not_there_yet() -> None:
+    world = canary(SetWeight(50), router=INGRESS, dynamic_stable_scale=True)
+    former, promoted = world.stable.release, world.target.release
+    while world.target.record.stage is not Stage.PROMOTED:
+        world.step()
+        world.ready()
+    assert world.traffic
+    assert world.traffic.weight == 100
+    assert world.deployments[former].serving < 4
+    world.want(image="registry.test/api:1")
+    for _ in range(6):
+        world.step()
+        assert world.candidate_service
+        assert world.service
+        bearer = world.candidate_service.release if world.traffic.weight else world.service.release
+        assert bearer == promoted
+    go(world)
+    assert world.service.release == former
+    assert (world.target.release, world.target.serving, world.traffic.weight) == (former, 4, 0)
