@@ -56,9 +56,7 @@ def balance(app: App, keep: Deployment, others: Iterable[Deployment], weight: in
         room = most - keep.replicas - sum(wanted.values())
         wanted[other.release] += max(0, min(floors[other.release] - wanted[other.release], room))
     room = most - sum(wanted.values())
-    still_needed = (
-        least - sum(min(d.serving, wanted[d.release]) for d in others) if keep.replicas <= app.replicas else 0
-    )
+    still_needed = least - sum(min(d.serving, wanted[d.release]) for d in others)
     wanted[keep.release] = max(min(goal, max(keep.replicas, room)), min(keep.replicas, still_needed))
     return wanted
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory_operator.counts import amounts, balance
+from inventory_operator.counts import amounts, balance, candidate_share, stable_share
 from inventory_operator.model import Deployment, Record, Stage, Strategy
 
 from .world import START, an_app
@@ -54,4 +54,49 @@ def test_a_roll_that_goes_well_ends(replicas: int, surge: int | str, unavailable
     for _ in range(2 * replicas + 2):
         keep = a_deployment("keep", counts["keep"], counts["keep"], Stage.ROLLING)
         counts = balance(app, keep, [a_deployment("x", counts["x"], counts["x"], Stage.PROMOTED)])
+    assert counts == {"keep": replicas, "x": 0}
+
+
+SPEEDS = st.tuples(AMOUNTS, AMOUNTS)
+WEIGHTS = st.integers(0, 100)
+
+
+@given(st.integers(0, 6), SPEEDS, WEIGHTS, COUNTS, COUNTS, st.lists(st.tuples(COUNTS, STAGES), max_size=2))
+def test_a_weight_leaves_the_stable_release_its_share(
+    replicas: int,
+    speeds: tuple[int | str, int | str],
+    weight: int,
+    kept: tuple[int, int],
+    serving: tuple[int, int],
+    rest: list[tuple[tuple[int, int], Stage]],
+) -> None:
+    app = replace(an_app(), replicas=replicas, strategy=Strategy("canary", *speeds))
+    keep = a_deployment("keep", *kept, Stage.ROLLING)
+    stable = a_deployment("stable-release", *serving, Stage.PROMOTED)
+    left = [(counts, Stage.LEFT if stage is Stage.PROMOTED else stage) for counts, stage in rest]
+    others = [a_deployment("x" * (number + 1), *counts, stage) for number, (counts, stage) in enumerate(left)]
+    everyone = [keep, stable, *others]
+    wanted = balance(app, keep, [stable, *others], weight)
+    surge, unavailable = amounts(app)
+    ready = sum(d.serving for d in everyone)
+    assert sum(min(d.serving, wanted[d.release]) for d in everyone) >= min(replicas - unavailable, ready)
+    assert sum(wanted.values()) <= max(replicas + surge, sum(d.replicas for d in everyone))
+    share = stable_share(weight, replicas) - unavailable
+    assert min(stable.serving, wanted[stable.release]) >= min(share, stable.serving)
+    assert all(wanted[d.release] <= d.replicas for d in others)
+
+
+@given(st.integers(1, 6), SPEEDS, st.lists(WEIGHTS, max_size=4).map(sorted))
+def test_steps_that_go_well_end_each_with_their_share(
+    replicas: int, speeds: tuple[int | str, int | str], weights: list[int]
+) -> None:
+    app = replace(an_app(), replicas=replicas, strategy=Strategy("canary", *speeds))
+    counts = {"keep": 0, "x": replicas}
+    for weight in (*weights, 100):
+        for _ in range(2 * replicas + 2):
+            keep = a_deployment("keep", counts["keep"], counts["keep"], Stage.ROLLING)
+            counts = balance(app, keep, [a_deployment("x", counts["x"], counts["x"], Stage.PROMOTED)], weight)
+        goal = replicas if weight == 100 else candidate_share(weight, replicas)
+        assert counts["keep"] == goal
+        assert counts["x"] >= stable_share(weight, replicas) - amounts(app)[1]
     assert counts == {"keep": replicas, "x": 0}

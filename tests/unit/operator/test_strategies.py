@@ -472,3 +472,17 @@ def test_a_rollback_right_after_a_promotion_moves_no_requests_to_pods_that_are_n
     go(world)
     assert world.service.release == former
     assert (world.target.release, world.target.serving, world.traffic.weight) == (former, 4, 0)
+
+
+def test_an_autoscaler_that_shrinks_a_canary_leaves_its_ready_pods_while_the_stable_ones_are_not() -> None:
+    world = canary(SetWeight(75), Pause())
+    go(world)
+    stable = world.stable
+    assert (stable.serving, world.target.serving) == (1, 3)
+    world.deployments[stable.release] = replace(stable, ready=0)
+    world.want(replicas=2)
+    for _ in range(4):
+        world.step()
+        assert world.target.serving >= 2
+    go(world)
+    assert (world.stable.serving, world.target.serving) == (1, 1)
