@@ -63,6 +63,9 @@ simulate: $(VENV)/ready ## Tens of thousands of histories of the planner on a mo
 	  halves="$$halves $$!"; \
 	done; for half in $$halves; do wait $$half || exit 1; done
 
+simulate: $(VENV)/ready ## Tens of thousands of histories of releases in a model cluster
+	@$(RUN)/python -m tests.unit.operator.histories $(ARGUMENTS)
+
 openapi: $(VENV)/ready ## Publish the API's contract in docs/, if it breaks nobody
 	$(RUN)/python -m tests.contract $(ARGUMENTS)
 

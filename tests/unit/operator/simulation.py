@@ -5,12 +5,13 @@ must always hold. (The numbers are those of the invariants.)
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import ModuleType
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
+from inventory_operator import steps
 from inventory_operator.analysis import measured, tally_of
 from inventory_operator.counts import amounts, routed_share, stable_share
 from inventory_operator.model import (
@@ -38,6 +39,7 @@ from inventory_operator.model import (
     Traffic,
     UpdateDeployment,
 )
+from inventory_operator.model import Work as WorkKind
 
 from .world import START
 
@@ -48,10 +50,20 @@ IMAGES: Mapping[str, ImageSchema] = {
     "api:4": ImageSchema(("0001", "0002", "0003"), ("c0001", "c0002"), ("c0001",)),
 }
 LOSSLESS = {"c0002"}
+CHANGES = (UpdateDeployment, DeleteDeployment, ApplyService, SetTraffic, EndTraffic)
+"""What may take pods from requests, or requests from pods."""
 
 
 class ConflictError(Exception):
     """The object has changed since it was observed, or its name is taken."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Requests (percent) for which there is no ready pod, and ready pods that are too few for the rest."""
+
+    lost: int = 0
+    lacking: int = 0
 
 
 @dataclass
@@ -69,7 +81,6 @@ class Running:
     """The controller has seen the present count."""
     version: int = 1
     restarted: str = ""
-    most_ready: int = 0
 
     def observed(self) -> Deployment:
         record = self.record
@@ -121,8 +132,19 @@ class Cluster:
     database_away: bool = False
     answer: float | str | None = 0.0
     numbers: set[int] = field(default_factory=set)
-    announced: set[int] = field(default_factory=set)
-    restoring: bool = False
+    made: int = 0
+    """Jobs so far."""
+    passes: int = 0
+    disturbed: bool = False
+    """Something happens between a look and its deeds: what was right by then may be wrong by now."""
+
+    @property
+    def restoring(self) -> bool:
+        """A restore, which a person orders, stops the service."""
+        return any(
+            d.record.operation and d.record.operation.going and d.record.operation.kind is WorkKind.RESTORE
+            for d in self.running.values()
+        )
 
     # --- one pass -------------------------------------------------------------------------------------------------
 
@@ -144,23 +166,39 @@ class Cluster:
             traffic=self.traffic if router else None,
         )
 
-    def reconcile(self, crash_after: int | None = None, meanwhile: Callable[[], object] | None = None) -> Plan:
-        """One pass. It may die between any two calls, and anything may happen between its look and its deeds."""
+    def reconcile(
+        self,
+        crash_after: int | None = None,
+        meanwhile: Callable[[], object] | None = None,
+        older: Sequence[str] = (),
+        *,
+        status_lost: bool = False,
+    ) -> Plan:
+        """One pass. It may die between any two calls, and anything may happen between its look and its deeds.
+
+        What is in `older` was read before that, the rest after it: no look sees all at one moment.
+        """
         self.now += timedelta(milliseconds=10)
-        decided: Plan = self.planner.plan(self.observed(), self.now)
-        self._check_decision(decided)
-        if meanwhile:
+        observed = self.observed()
+        if meanwhile and older:
+            meanwhile()
+            observed = replace(self.observed(), **{name: getattr(observed, name) for name in older})
+        decided: Plan = self.planner.plan(observed, self.now)
+        self._check_decision(observed, decided)
+        if meanwhile and not older:
             meanwhile()
         for number, action in enumerate(decided.actions):
             if number == crash_after:
                 return decided
+            before = self._lack() if isinstance(action, CHANGES) else None
             try:
                 self.carry_out(action)
             except ConflictError:
                 return decided
             self.check()
-        operation = next((d.record.operation for d in self.running.values() if d.record.operation), None)
-        if operation is None or crash_after is None:
+            if before:
+                self._check_lack(before, action)
+        if not status_lost and crash_after is None:
             self._write_status()
         return decided
 
@@ -169,12 +207,53 @@ class Cluster:
         operations = [d.record.operation for d in self.running.values() if d.record.operation]
         number = max((o.number for o in operations), default=0)
         number = max(number, int((self.app.status.get("operation") or {}).get("number", 0)))
-        self.app = replace(self.app, status={"history": revisions, "operation": {"number": number}})
+        status = {"history": revisions, "operation": {"number": number}}
+        if status != self.app.status:
+            self.app = replace(self.app, status=status)
 
-    def _check_decision(self, decided: Plan) -> None:
-        assert self.planner.plan(self.observed(), self.now) == decided, "a plan is a function of what was observed"
+    def _check_decision(self, observed: Observed, decided: Plan) -> None:
+        self.passes += 1
+        if self.passes % 8 == 0:
+            assert self.planner.plan(observed, self.now) == decided, "a plan is a function of what was observed"
         written = [a.deployment.release for a in decided.actions if isinstance(a, UpdateDeployment)]
         assert len(written) == len(set(written)), "one write an object a pass"
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def _lack(self) -> Lack:
+        """What the requests lack now: each Service's pods must bear the share that the router gives it."""
+        total = self.app.replicas
+        if not total:
+            return Lack()
+        if self.service is None or self.restoring:
+            return Lack(100, total)
+        _, unavailable = amounts(self.app)
+        routed = self.traffic is not None and self.candidate_service is not None
+        weight = self.traffic.weight if self.traffic and routed else 0
+        lost = lacking = 0
+        ready = self._selected(self.service)
+        if weight < 100:
+            needed = stable_share(weight, total) - unavailable
+            lost += (100 - weight) * (ready == 0 < needed)
+            lacking += max(0, needed - ready)
+        if weight and self.candidate_service:
+            ready = self._selected(self.candidate_service)
+            lost += weight * (ready == 0)
+            # What its pods can't take for the moment, a router may have had from before `replicas` changed.
+            lacking += max(0, routed_share(weight, total) - unavailable - ready)
+        return Lack(lost, lacking)
+
+    def _selected(self, service: Service) -> int:
+        return sum(each.serving for each in self.running.values() if service.release in (None, each.release))
+
+    def _check_lack(self, before: Lack, action: Action) -> None:
+        """4 and 5: nothing that the operator does takes ready pods from requests that need them."""
+        if self.restoring or self.disturbed:
+            return
+        after = self._lack()
+        said = f"{type(action).__name__} {getattr(action, 'weight', '')}: {before} becomes {after}"
+        assert after.lost <= before.lost, f"4: requests without a ready pod: {said}"
+        assert after.lacking <= before.lacking, f"5: too few ready pods for their requests: {said}"
 
     # --- the API server -------------------------------------------------------------------------------------------
 
@@ -202,14 +281,9 @@ class Cluster:
             case ApplyService(release, candidate):
                 service = Service({"inventory.dev/release": release} if release else {}, as_wanted=True)
                 if candidate:
-                    to = self.running.get(service.release or "")
-                    served = self.candidate_service.release if self.candidate_service else None
-                    if self._divided() and self.traffic and served != service.release:
-                        assert to is not None
-                        assert to.serving, "4: the candidate's Service loses its ready pods"
                     self.candidate_service = service
                 else:
-                    self._serve(service)
+                    self.service = service
             case SetTraffic(weight):
                 self._route(weight)
             case EndTraffic():
@@ -235,7 +309,6 @@ class Cluster:
 
     def _update(self, action: UpdateDeployment) -> None:
         found = self._guarded(action.deployment)
-        before = found.serving
         if action.record and action.record.revision != found.record.revision:
             assert action.record.revision not in self.numbers, "no number is given twice"
             self.numbers.add(action.record.revision)
@@ -244,61 +317,43 @@ class Cluster:
         found.image = action.image or found.image
         found.restarted = found.restarted if action.restarted is None else action.restarted
         if action.replicas is not None and action.replicas != found.replicas:
-            gone = max(0, min(found.pods, found.pods - action.replicas))
+            self._check_stable_keeps_its_share(found, action.replicas)
             found.replicas, found.seen = action.replicas, False
-            if gone:
-                self._check_removal(found, before)
 
-    def _check_removal(self, found: Running, before: int) -> None:
-        """4 and 5: ready pods go only where enough are left for the requests that they carried."""
-        if self.restoring or found.serving >= before:
+    def _check_stable_keeps_its_share(self, found: Running, replicas: int) -> None:
+        """5, of pods that are the traffic: a candidate leaves the stable release its share, less maxUnavailable."""
+        candidate = self.running.get(self.app.release)
+        promoted = [each for each in self.running.values() if each.record.stage is Stage.PROMOTED]
+        stable = max(promoted, key=lambda each: each.record.revision, default=None)
+        strategy = self.app.strategy
+        if found is not stable or strategy.apart or self.disturbed or self.restoring:
+            return
+        if candidate is None or candidate is stable or candidate.record.stage is not Stage.ROLLING:
             return
         _, unavailable = amounts(self.app)
-        serving = {each.release: each.serving for each in self.running.values()}
-        total = sum(serving.values()) + before - found.serving
-        least = min(self.app.replicas - unavailable, total)
-        if self.app.strategy.router is None or (self.app.strategy.router and not self._divided()):
-            selected = self.service.release if self.service else None
-            carried = serving.get(selected, 0) if selected in serving else sum(serving.values())
-            if selected in (None, found.release):
-                assert carried >= min(least, before), f"{found.release} gives up pods that carry requests"
-        elif found.record.stage is Stage.PROMOTED and self.service and self.service.release == found.release:
-            weight = self.traffic.weight if self.traffic else 0
-            share = stable_share(weight, self.app.replicas)
-            assert found.serving >= min(share - unavailable, before), "stable has its share"
-        elif self.traffic and self.candidate_service and self.candidate_service.release == found.release:
-            share = routed_share(self.traffic.weight, self.app.replicas)
-            assert found.serving >= min(share, before), "the candidate loses pods that carry requests"
-
-    def _divided(self) -> bool:
-        return self.traffic is not None and self.traffic.weight > 0
-
-    def _serve(self, service: Service) -> None:
-        before = self.service
-        self.service = service
-        if before is None or service.release is None or self.restoring:
-            return
-        selected = self.running.get(service.release)
-        ready_now = selected.serving if selected else 0
-        ready_before = sum(each.serving for each in self.running.values() if before.release in (None, each.release))
-        _, unavailable = amounts(self.app)
-        least = max(0, self.app.replicas - unavailable)
-        assert ready_now >= min(ready_before, least) or ready_before == 0, "4: the Service loses its ready pods"
+        weight = steps.weight(strategy, candidate.record.step)
+        share = stable_share(weight, self.app.replicas) - unavailable
+        if weight < 100:
+            assert min(found.ready, replicas) >= min(share, found.serving), "5: stable has less than its share"
 
     def _route(self, weight: int, *, present: bool = True) -> None:
         assert self.traffic is not None
-        if weight > self.traffic.weight:
-            assert self.candidate_service is not None
-            to = self.running.get(self.candidate_service.release or "")
-            assert to is not None
-            assert to.serving or not self.app.replicas, "4: requests for a candidate without a ready pod"
+        if weight > self.traffic.weight and self.app.replicas and not self.disturbed:
+            to = self._selected(self.candidate_service) if self.candidate_service else 0
+            assert to >= routed_share(weight, self.app.replicas), "4: a weight for a candidate that can't bear it"
         self.traffic = replace(self.traffic, weight=weight, present=present, as_wanted=True)
 
     def _create_job(self, action: CreateJob) -> None:
         name = f"inventory-{action.revision}-{action.step}-{action.attempt}"
         if name in self.works:
             raise ConflictError
-        job = Job(name, f"uid-{name}-{len(self.works)}", action.revision, action.attempt, self.now, action.step)
+        if action.step == "expand" and not self.disturbed:
+            operations = [d.record.operation for d in self.running.values() if d.record.operation]
+            assert not any(each.going for each in operations), "a candidate begins during work on the database"
+        if action.step.startswith("contract"):
+            self._check_contract_breaks_nobody(IMAGES[action.image])
+        self.made += 1
+        job = Job(name, f"uid-{name}-{self.made}", action.revision, action.attempt, self.now, action.step)
         self.works[name] = Work(job, action.image, action.arguments)
 
     # --- controllers ----------------------------------------------------------------------------------------------
@@ -402,12 +457,15 @@ class Cluster:
             return self._report(work.image, "downgraded"), False
         if foreign:
             return self._report(work.image, "refused", f"{foreign[0]} is not known here"), True
+        self._check_contract_breaks_nobody(image)
+        self.contract = image.contract
+        return self._report(work.image, "applied"), False
+
+    def _check_contract_breaks_nobody(self, image: ImageSchema) -> None:
         after = DatabaseSchema(self.expand, image.contract)
         for found in self.running.values():
             if found.pods or found.terminating:
                 assert not objections(IMAGES[found.image], after), f"2: contract under a pod of {found.image}"
-        self.contract = image.contract
-        return self._report(work.image, "applied"), False
 
     def _report(self, name: str, result: str, error: str = "") -> str:
         image = IMAGES[name]

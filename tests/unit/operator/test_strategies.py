@@ -470,6 +470,7 @@ def test_a_rollback_right_after_a_promotion_moves_no_requests_to_pods_that_are_n
         bearer = world.candidate_service.release if world.traffic.weight else world.service.release
         assert bearer == promoted
     go(world)
+    assert world.service
     assert world.service.release == former
     assert (world.target.release, world.target.serving, world.traffic.weight) == (former, 4, 0)
 
