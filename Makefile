@@ -1,7 +1,6 @@
 # `make up` brings a cluster up and the service onto it; `make test` proves everything. `make help` lists the rest.
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
-HISTORIES ?= 20000
 VENV := .venv
 RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
@@ -56,12 +55,6 @@ bench-api: $(VENV)/ready ## How fast the service is, against baselines of the sa
 
 fuzz: $(VENV)/ready ## Thousands of requests made up from the contract
 	@$(RUN)/python -W ignore -m tests.fuzz $(ARGUMENTS)
-
-simulate: $(VENV)/ready ## Tens of thousands of histories of the planner on a model cluster (HISTORIES=20000)
-	@for half in 1 2; do \
-	  SIMULATED_HISTORIES=$$(( $(HISTORIES) / 2 )) $(RUN)/pytest -q tests/unit/operator/test_invariants.py -k every_history & \
-	  halves="$$halves $$!"; \
-	done; for half in $$halves; do wait $$half || exit 1; done
 
 simulate: $(VENV)/ready ## Tens of thousands of histories of releases in a model cluster
 	@$(RUN)/python -m tests.unit.operator.histories $(ARGUMENTS)
