@@ -82,6 +82,14 @@ def manual(stable: Deployment, deployments: Iterable[Deployment]) -> bool:
     return found is not None and stable.record.ended is not None and found.started >= stable.record.ended
 
 
+def unclear_since(seen: datetime, deployments: Iterable[Deployment]) -> bool:
+    """Whether the schema may be another one than was seen then: an operation failed since, and left no report."""
+    found = last(deployments)
+    if found is None or found.ended is None or found.started == found.ended:
+        return False  # what was refused has changed nothing
+    return found.ended > seen
+
+
 def made_way_for(target: Deployment, deployments: Iterable[Deployment]) -> bool:
     """Whether a release that was refused may come now, because somebody ordered a way back for it since."""
     found, record = last(deployments), target.record

@@ -178,7 +178,8 @@ class _Release:
         if app.migrations is None:
             return self._start_rolling(target, record, None)
         known = newest_schema(self.deployments)
-        if record.image_schema and known and not objections(record.image_schema, known[1]):
+        sure = known is not None and not operations.unclear_since(known[0], self.deployments)
+        if record.image_schema and known and sure and not objections(record.image_schema, known[1]):
             return self._start_rolling(target, record, None)
         create = CreateJob(target.release, record.revision, 1, target.image)
         begun = "is migrating" if jobs.attempts(self.observed, record.revision, "expand") else "begins to migrate"

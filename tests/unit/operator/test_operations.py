@@ -355,3 +355,21 @@ def test_a_first_release_on_an_empty_database_has_its_contract_with_it() -> None
     world.step()
     world.finish_job(a_report(contract_image="c0001", contract_schema="c0001"))
     assert "waits for the order" not in go(world).outcome.message
+
+
+def test_after_a_contract_that_left_no_report_a_rollback_looks_at_the_database_first() -> None:
+    world = before_contract()
+    order(world, contract="uid-1/2/1")
+    go(world)
+    for _ in range(3):
+        world.pass_time(1)
+        world.finish_job("", failed=True, reason="DeadlineExceeded")
+        go(world)
+    assert world.stable.record.operation
+    assert world.stable.record.operation.stage is WorkStage.FAILED
+    world.want(image=OLD)
+    go(world, 2)
+    assert world.created_jobs[-1] == "inventory-3-expand-1"
+    world.finish_job(a_report("refused", "0001", "0001 0002", "c0001 is unknown", contract_schema="c0001"), failed=True)
+    go(world)
+    assert world.target.record.reason == "SchemaIncompatible"
