@@ -475,6 +475,8 @@ def main() -> int:
                 break
     seconds = time.monotonic() - begun
     print(f"{done} histories in {seconds:.0f} s: {f'{len(failed)} failed' if failed else 'all hold what must hold'}")
+    if failed:
+        print(f"seeds {', '.join(map(str, sorted(failed)))}")
     courses = [(seed, Course.by_chance(seed).shortest(inventory_operator.plan)) for seed in failed]
     for seed, course in sorted(courses, key=lambda each: len(each[1].acts))[:1]:
         print(f"\nThe shortest, --first {seed} --histories 1:\n{course}\n{course.fails(inventory_operator.plan)}")
