@@ -66,6 +66,7 @@ def test_a_release_that_fails_ends_a_waiting_command(serving_app: Installation) 
     inventory(app, "rollback", "--wait")
     assert app.wait_until_serving()["stableRevision"] == before["stableRevision"]
     inventory(app, "hand-back")
+    app.release(app={"config": {"NOTE": "after a release that failed by the command line"}})
 
 
 def inventory(app: Installation, *words: str, code: int = 0) -> Ended:

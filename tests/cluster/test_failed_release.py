@@ -76,5 +76,5 @@ def blocked(app: Installation, reason: str, sentence: str, release: Callable[[],
         with traffic.during("a good release on top"):
             yield
         after = app.wait_until_serving()
-        assert after["stableRevision"] == before["stableRevision"] + 2
+        assert after["stableRevision"] == before["history"][0]["revision"] + 2
         app.wait_for("it answers", lambda: traffic.released() == after["stableRelease"])

@@ -9,7 +9,7 @@ from tests.integration.stores import running_postgres
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=45, help="of each operation")
+    parser.add_argument("--cases", type=int, default=52, help="of each operation")
     parser.add_argument("--chains", type=int, default=200, help="of several operations along links")
     parser.add_argument("--at-least", type=int, default=10_000, help="in all; fewer are a failure")
     parser.add_argument("--seed", type=int, default=1)
