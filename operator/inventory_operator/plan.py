@@ -46,6 +46,7 @@ from .model import (
     SetWeight,
     Stage,
     SuspendJob,
+    Traffic,
     UpdateDeployment,
     WorkStage,
     newest_schema,
@@ -532,9 +533,18 @@ class _Release:
             yield UpdateDeployment(stable, replicas=replicas)
         if service and service.release == stable.release and not self._third_party(traffic.weight):
             finished = candidate is not None and candidate.release == stable.release
-            less = 0 if finished else min(traffic.weight, bearable_weight(0, stable, replicas))
+            less = 0 if finished else self._less(traffic, stable)
             if less != traffic.weight:
                 yield SetTraffic(less)
+
+    def _less(self, traffic: Traffic, stable: Deployment) -> int:
+        """The candidate's weight, down to what the stable release can't bear yet.
+
+        In a user's own route one between those of the steps could not be told from somebody else's: all or nothing.
+        """
+        weight = min(traffic.weight, bearable_weight(0, stable, self.app.replicas))
+        router = self.app.strategy.router
+        return traffic.weight if weight and router and router.kind == "httpRoute" else weight
 
     def _scale_apart(self, target: Deployment, weight: int, changed: UpdateDeployment | None) -> Iterable[Action]:
         """Each release has the pods for its own share; neither waits for the other's."""
@@ -629,7 +639,7 @@ class _Release:
         """The content that the spec asks for serves. What was on its way is given up."""
         app = self.app
         _, unavailable = amounts(app)
-        actions = [*self._leave_others(stable, "Aborted"), *self._settle(stable), *self._forget(stable)]
+        actions = [*self._settle(stable), *self._leave_others(stable, "Aborted"), *self._forget(stable)]
         enough = stable.serving >= min(app.replicas, max(1, app.replicas - unavailable))
         said = f"Revision {stable.record.revision} serves with {stable.serving} of {app.replicas} pods"
         soaking = _Soak("")
@@ -933,8 +943,7 @@ class _Release:
             yield from self._serve(keep.release)
         weight = 0
         if traffic and not traffic.trouble and (promoted or service is None):
-            weight = bearable_weight(0, keep, app.replicas) if traffic.weight else 0
-            weight = min(weight, traffic.weight)
+            weight = self._less(traffic, keep)
             to_keep = self.observed.candidate_service and self.observed.candidate_service.release == keep.release
             if to_keep:
                 weight = 0
@@ -1058,7 +1067,7 @@ class _Release:
         outcome = Outcome(phase, reason, message)
         return Plan(
             outcome,
-            _merged((*given_up, *actions)),
+            _merged((*actions, *given_up)),
             self._seconds_to(until),
             stable=self.stable,
             candidate=candidate,

@@ -6,6 +6,7 @@ from typing import Any
 from inventory_operator.model import (
     Analyse,
     Analysis,
+    ApplyService,
     Gate,
     Measure,
     Metric,
@@ -19,6 +20,7 @@ from inventory_operator.model import (
     Strategy,
     SuspendJob,
     Traffic,
+    UpdateDeployment,
 )
 
 from .world import World, a_report, served
@@ -487,3 +489,38 @@ def test_an_autoscaler_that_shrinks_a_canary_leaves_its_ready_pods_while_the_sta
         assert world.target.serving >= 2
     go(world)
     assert (world.stable.serving, world.target.serving) == (1, 1)
+
+
+def test_an_abort_leads_the_requests_back_before_the_pods_that_had_them_go() -> None:
+    world = released(Strategy("canary", 0, 1, steps=(SetWeight(25), Pause())), replicas=1)
+    go(world)
+    aborted = world.target
+    assert world.service
+    assert (world.service.release, world.stable.replicas) == (aborted.release, 0)
+    world.want(replicas=2)
+    go(world, 2)
+    world.want(image="registry.test/api:1")
+    decided = world.step()
+    served = next(n for n, a in enumerate(decided.actions) if isinstance(a, ApplyService) and not a.candidate)
+    gone = next(
+        n
+        for n, a in enumerate(decided.actions)
+        if isinstance(a, UpdateDeployment) and a.deployment.release == aborted.release
+    )
+    assert served < gone
+
+
+def test_a_weight_in_a_users_route_that_stable_can_not_bear_yet_stays_until_it_can() -> None:
+    world = canary(SetWeight(50), Pause(), router=ROUTE, dynamic_stable_scale=True)
+    go(world)
+    aborted = world.target.release
+    order(world, abort="2")
+    world.step()
+    world.step()
+    assert world.traffic
+    assert world.traffic.weight == 50
+    world.ready(world.stable.release, 3)
+    world.step()
+    assert (world.traffic.weight, world.deployments[aborted].replicas) == (50, 2)
+    go(world)
+    assert (world.traffic.weight, world.deployments[aborted].replicas) == (0, 0)
