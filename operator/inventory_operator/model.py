@@ -82,6 +82,8 @@ class Operation:
     backup: str = ""
     message: str = ""
     ended: datetime | None = None
+    unclear: bool = False
+    """It, or one before it, may have changed the schema and left no report: what was seen before is in doubt."""
 
     @property
     def going(self) -> bool:

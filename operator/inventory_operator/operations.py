@@ -84,10 +84,8 @@ def manual(stable: Deployment, deployments: Iterable[Deployment]) -> bool:
 
 def unclear_since(seen: datetime, deployments: Iterable[Deployment]) -> bool:
     """Whether the schema may be another one than was seen then: an operation failed since, and left no report."""
-    found = last(deployments)
-    if found is None or found.ended is None or found.started == found.ended:
-        return False  # what was refused has changed nothing
-    return found.ended > seen
+    found = (d.record.operation for d in deployments if d.record.operation)
+    return any(each.unclear and each.ended and each.ended > seen for each in found)
 
 
 def made_way_for(target: Deployment, deployments: Iterable[Deployment]) -> bool:
@@ -268,7 +266,8 @@ class _Work:
         return self._doing("is done", UpdateDeployment(self.holder, record=record), *others, event)
 
     def _failed(self, said: str, *actions: Action, report: jobs.Report | None = None) -> Doing:
-        ended = replace(self.operation, stage=WorkStage.FAILED, ended=self.now, message=said)
+        unclear = self.operation.unclear or self.operation.stage is WorkStage.RUNNING
+        ended = replace(self.operation, stage=WorkStage.FAILED, ended=self.now, message=said, unclear=unclear)
         record = replace(self.holder.record, operation=ended)
         if self.operation.stage is WorkStage.LOOKING:
             record = _of_unknown_schema(record)

@@ -558,6 +558,9 @@ class _Release:
                 update = replace(update or UpdateDeployment(target), replicas=min(wanted, app.replicas))
         if update:
             yield update
+        service = self.observed.service
+        # Until then the requests are with the one before it.
+        led = self.stable is None or (service is not None and service.release == self.stable.release)
         for other in self._others(target):
             if other is self.stable:
                 kept = app.replicas
@@ -566,7 +569,7 @@ class _Release:
                     kept = stable_share(min(at, weight), app.replicas)
                 if other.replicas != kept:
                     yield UpdateDeployment(other, replicas=kept)
-            elif other.replicas:
+            elif other.replicas and led:
                 yield UpdateDeployment(other, replicas=0)
 
     def _route(self, target: Deployment, weight: int) -> Iterable[Action]:
@@ -844,6 +847,9 @@ class _Release:
     def _operation(self, holder: Deployment, begun: Operation) -> Plan:
         said = operations.sentence(begun)
         kind = "Warning" if begun.stage is WorkStage.FAILED else "Normal"
+        known = newest_schema(self.deployments)
+        if known and operations.unclear_since(known[0], self.deployments):
+            begun = replace(begun, unclear=True)  # it takes the place of the one that left it so
         record = replace(holder.record, operation=begun)
         return Plan(
             Outcome(operations.PHASES[begun.kind], "OperationBegun", f"{said}."),

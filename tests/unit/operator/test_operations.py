@@ -373,3 +373,20 @@ def test_after_a_contract_that_left_no_report_a_rollback_looks_at_the_database_f
     world.finish_job(a_report("refused", "0001", "0001 0002", "c0001 is unknown", contract_schema="c0001"), failed=True)
     go(world)
     assert world.target.record.reason == "SchemaIncompatible"
+
+
+def test_an_order_that_is_refused_hides_no_contract_that_left_no_report() -> None:
+    world = before_contract()
+    order(world, contract="uid-1/2/1")
+    go(world)
+    for _ in range(3):
+        world.pass_time(1)
+        world.finish_job("", failed=True, reason="DeadlineExceeded")
+        go(world)
+    order(world, downgrade="uid-1/1/2")
+    go(world)
+    assert world.stable.record.operation
+    assert world.stable.record.operation.number == 2
+    world.want(image=OLD)
+    go(world, 2)
+    assert world.created_jobs[-1] == "inventory-3-expand-1"

@@ -524,3 +524,25 @@ def test_a_weight_in_a_users_route_that_stable_can_not_bear_yet_stays_until_it_c
     assert (world.traffic.weight, world.deployments[aborted].replicas) == (50, 2)
     go(world)
     assert (world.traffic.weight, world.deployments[aborted].replicas) == (0, 0)
+
+
+def test_the_next_release_takes_no_pods_from_the_service_that_does_not_lead_to_the_promoted_one_yet() -> None:
+    world = released(Strategy("blueGreen"), replicas=1)
+    former, promoted = world.stable.release, world.target.release
+    while world.target.record.stage is not Stage.PROMOTED:
+        world.step()
+        world.ready()
+    world.want(replicas=3)
+    world.step()
+    assert world.service
+    assert world.service.release == former
+    world.want(image="registry.test/api:3")
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    for _ in range(4):
+        world.step()
+    assert (world.service.release, world.deployments[former].serving) == (former, 1)
+    go(world)
+    assert (world.service.release, world.deployments[former].replicas) == (world.target.release, 0)
+    assert world.target.release not in (former, promoted)
