@@ -43,6 +43,7 @@ from .simulation import IMAGES, Cluster
 from .world import an_app
 
 INGRESS, ROUTE = Router("ingress", "i"), Router("httpRoute", "r")
+BY_HEADER = Router("ingress", "i", {"header": "x-canary"})
 STRATEGIES = (
     Strategy("rolling", "25%", 0),
     Strategy("rolling", 0, 1),
@@ -52,6 +53,8 @@ STRATEGIES = (
     Strategy("canary", steps=(SetWeight(50), Pause()), router=INGRESS, dynamic_stable_scale=True, warm=30),
     Strategy("canary", 0, 1, steps=(SetWeight(30), SetWeight(60)), router=INGRESS, dynamic_stable_scale=True),
     Strategy("canary", steps=(SetWeight(20), Pause(30)), router=ROUTE, warm=30),
+    Strategy("canary", 1, 1, steps=(SetWeight(40), Pause()), router=ROUTE, dynamic_stable_scale=True),
+    Strategy("canary", steps=(SetWeight(0), Pause(), SetWeight(50)), router=BY_HEADER, warm=30),
     Strategy("blueGreen", steps=(Gate({}), Pause()), warm=60),
 )
 ROUTED = tuple(strategy for strategy in STRATEGIES if strategy.router)
@@ -237,6 +240,30 @@ class History:
         self.apply(commands={command: f"uid-1/{revision}/{number}"})
         self.goes_on(passes, pace)
 
+    @act(2, NAMES, PACES)
+    def a_contract_leaves_no_report_and_somebody_goes_back(self, image: str, pace: Pace) -> None:
+        """Its Job did its work, or didn't, and died each time before it could say so."""
+        cluster = self.cluster
+        self.apply(image="api:3")
+        for _ in range(20):
+            target = cluster.running.get(cluster.app.release)
+            if target and target.record.stage is Stage.PROMOTED:
+                number = int((cluster.app.status.get("operation") or {}).get("number", 0)) + 1
+                self.apply(commands={"contract": f"uid-1/{target.record.revision}/{number}"})
+                break
+            self.go_on()
+            self.goes_on(1, Pace())
+        self.goes_on(10, Pace(jobs="lost"))
+        self.apply(image=image)
+        self.goes_on(4, pace)
+
+    @act(3, NAMES, range(1, 6), SHORT, PACES)
+    def an_autoscaler_scales_and_somebody_goes_back(self, image: str, replicas: int, passes: int, pace: Pace) -> None:
+        self.apply(replicas=replicas)
+        self.goes_on(passes, pace)
+        self.apply(image=image)
+        self.goes_on(passes, pace)
+
     @act(2, (True, False), SHORT, PACES)
     def somebody_pauses(self, paused: bool, passes: int, pace: Pace) -> None:
         self.apply(paused=paused)
@@ -262,11 +289,13 @@ class History:
     def a_secret_is_rotated(self, digest: str) -> None:
         self.apply(secrets=digest)
 
-    @act(1, (0, 10, 33, 100))
-    def somebody_else_routes(self, weight: int) -> None:
+    @act(2, (0, 10, 33, 100), SHORT, PACES)
+    def somebody_else_routes(self, weight: int, passes: int, pace: Pace) -> None:
+        """In a route of the user's own; that is left as it is, and taken back at the end."""
         cluster = self.cluster
-        if cluster.traffic and cluster.app.strategy.router == ROUTE and weight in (0, cluster.traffic.weight):
+        if cluster.traffic and cluster.candidate_service and cluster.app.strategy.router == ROUTE:
             cluster.traffic = replace(cluster.traffic, weight=weight)
+            self.goes_on(passes, pace)
 
     # --- Jobs, pods, and everything else --------------------------------------------------------------------------
 
@@ -337,6 +366,8 @@ class History:
         cluster = self.cluster
         cluster.database_away, cluster.answer = False, 0.0
         self.apply(paused=False, commands={})
+        if cluster.traffic and cluster.app.strategy.router == ROUTE:
+            cluster.traffic = replace(cluster.traffic, weight=0)
         decided = self._settled()
         if decided.outcome.reason == "SchemaIncompatible":
             self.apply(image="api:3")  # knows every contract, and requires none

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from types import ModuleType
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
@@ -64,6 +65,14 @@ class Lack:
 
     lost: int = 0
     lacking: int = 0
+
+
+@cache
+def _pods_of(release: str, pods: int, ready: int, terminating: int) -> tuple[Pod, ...]:
+    return (
+        *(Pod(f"{release}-{n}", release, START, ready=n < ready) for n in range(pods)),
+        *(Pod(f"{release}-old-{n}", release, START, deleting=True) for n in range(terminating)),
+    )
 
 
 @dataclass
@@ -151,10 +160,7 @@ class Cluster:
     def observed(self) -> Observed:
         pods = [*self.orphans, *(work.pod for work in self.works.values() if work.pod)]
         for running in self.running.values():
-            pods += [
-                Pod(f"{running.release}-old-{n}", running.release, START, deleting=True)
-                for n in range(running.terminating)
-            ]
+            pods += _pods_of(running.release, running.pods, running.ready, running.terminating)
         router = self.app.strategy.router
         return Observed(
             app=self.app,
@@ -313,6 +319,8 @@ class Cluster:
             assert action.record.revision not in self.numbers, "no number is given twice"
             self.numbers.add(action.record.revision)
         found.version += 1
+        if action.image or action.restarted or (action.record and action.record.revision != found.record.revision):
+            found.seen = False  # its pods are replaced, one more first
         found.record = action.record or found.record
         found.image = action.image or found.image
         found.restarted = found.restarted if action.restarted is None else action.restarted
