@@ -9,14 +9,15 @@ from tests.integration.stores import running_postgres
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=52, help="of each operation")
-    parser.add_argument("--chains", type=int, default=200, help="of several operations along links")
+    parser.add_argument("--cases", type=int, default=45, help="of each operation")
+    parser.add_argument("--chains", type=int, default=200, help="of several operations along links, at a time")
     parser.add_argument("--at-least", type=int, default=10_000, help="in all; fewer are a failure")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--phases", default=",".join(PHASES))
     options, more = parser.parse_known_args()
     with running_postgres() as postgres:
-        outcome = fuzz(postgres, options.cases, options.chains, options.seed, options.phases.split(","), more)
+        phases = options.phases.split(",")
+        outcome = fuzz(postgres, options.cases, options.chains, options.seed, phases, options.at_least, more)
     print(
         f"{outcome.cases} cases of {outcome.operations} operations, {outcome.answered} requests in all, "
         f"in {outcome.seconds:.0f} s, seed {options.seed}:",

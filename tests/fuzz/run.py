@@ -47,18 +47,34 @@ class Outcome:
 
 
 def fuzz(
-    postgres: Postgres, cases: int, chains: int, seed: int, phases: Sequence[str] = PHASES, more: Sequence[str] = ()
+    postgres: Postgres,
+    cases: int,
+    chains: int,
+    seed: int,
+    phases: Sequence[str] = PHASES,
+    at_least: int = 0,
+    more: Sequence[str] = (),
 ) -> Outcome:
-    """`cases` are of each operation, `chains` are of several along links; the findings are printed as they come."""
-    options = ["--seed", str(seed), "--phases", ",".join(phases), *more]
+    """`cases` are of each operation, `chains` are of several along links; the findings are printed as they come.
+
+    More chains are made until there are `at_least` so many cases in all, or something was found.
+    """
     database = postgres.migrated_database()
     try:
-        return _fuzz(postgres, database, _config(cases, chains), options)
+        return _fuzz(postgres, database, _config(cases, chains), seed, phases, at_least, more)
     finally:
         postgres.drop(database)
 
 
-def _fuzz(postgres: Postgres, database: str, config: str, options: Sequence[str]) -> Outcome:
+def _fuzz(
+    postgres: Postgres,
+    database: str,
+    config: str,
+    seed: int,
+    phases: Sequence[str],
+    at_least: int,
+    more: Sequence[str],
+) -> Outcome:
     url = postgres.url(database, SERVICE)
     with served(
         url, INVENTORY_RATE_LIMITS="off", INVENTORY_ENVIRONMENT="testing", INVENTORY_ADMIN_EMAIL=_ASKER
@@ -66,13 +82,24 @@ def _fuzz(postgres: Postgres, database: str, config: str, options: Sequence[str]
         postgres.execute(_KEEP_THE_ADMIN, database=database)
         _fill(url, service.url)
         with tempfile.TemporaryDirectory(prefix="inventory-fuzz-") as folder:
-            settings, report = Path(folder, "schemathesis.toml"), Path(folder, "report.json")
-            settings.write_text(config)
-            command: list[str | Path] = [Path(sys.executable).with_name("schemathesis"), "--config-file", settings]
-            command += ["run", CONTRACT, "--url", service.url, "--checks", "all", "--continue-on-failure"]
-            command += ["--report", "json", "--report-json-path", report, *options]
-            subprocess.run(command, cwd=folder, check=False)
-            return _outcome(json.loads(report.read_text()), _answers(service.url))
+            Path(folder, "schemathesis.toml").write_text(config)
+            options = ["--url", service.url, *more]
+            reports = [_run(folder, seed, phases, options)]
+            while not _findings(reports) and _cases(reports[-1:]) > 0 and _cases(reports) < at_least:
+                reports.append(_run(folder, seed + len(reports), ("stateful",), options))
+            return _outcome(reports, _answers(service.url))
+
+
+def _run(folder: str, seed: int, phases: Sequence[str], options: Sequence[str]) -> dict[str, Any]:
+    report = Path(folder, "report.json")
+    command: list[str | Path] = [Path(sys.executable).with_name("schemathesis")]
+    command += ["--config-file", "schemathesis.toml", "run", CONTRACT, "--checks", "all", "--continue-on-failure"]
+    command += ["--seed", str(seed), "--phases", ",".join(phases)]
+    command += ["--report", "json", "--report-json-path", report, *options]
+    subprocess.run(command, cwd=folder, check=False)
+    found: dict[str, Any] = json.loads(report.read_text())
+    report.unlink()
+    return found
 
 
 def _fill(database_url: str, url: str) -> None:
@@ -101,17 +128,28 @@ def _answers(url: str) -> dict[str, Counter[str]]:
     return found
 
 
-def _outcome(report: dict[str, Any], answers: dict[str, Counter[str]]) -> Outcome:
+def _cases(reports: Sequence[dict[str, Any]]) -> int:
+    return sum(report["test_cases"]["generated"] for report in reports)
+
+
+def _findings(reports: Sequence[dict[str, Any]]) -> list[str]:
+    found = []
+    for report in reports:
+        found += [f"{each['code']} {each['title']}: {', '.join(each['operations'])}" for each in report["failures"]]
+        found += [each["title"] for each in report["errors"]]
+        if report["auth"]["reauth_broke"]:
+            found.append("Whoever asks could not sign in again.")
+    return found
+
+
+def _outcome(reports: Sequence[dict[str, Any]], answers: dict[str, Counter[str]]) -> Outcome:
     contract = json.loads(CONTRACT.read_text())
     operations = [f"{method.upper()} {path}" for path, methods in contract["paths"].items() for method in methods]
-    findings = [f"{each['code']} {each['title']}: {', '.join(each['operations'])}" for each in report["failures"]]
-    if report["auth"]["reauth_broke"]:
-        findings.append("Whoever asks could not sign in again.")
     return Outcome(
-        report["test_cases"]["generated"],
-        report["operations"]["tested"],
-        report["running_time"],
-        [*findings, *(each["title"] for each in report["errors"])],
+        _cases(reports),
+        reports[0]["operations"]["tested"],
+        sum(report["running_time"] for report in reports),
+        _findings(reports),
         sum(sum(statuses.values()) for statuses in answers.values()),
         [each for each in operations if not any(status.startswith("2") for status in answers[each])],
     )

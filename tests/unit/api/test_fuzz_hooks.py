@@ -29,6 +29,7 @@ def test_a_valid_request_that_is_refused_for_one_field_is_a_failure(problem: dic
     [
         refusal("body", "needs either item_id or unit_id"),
         refusal("due_at", "must be a year from 1970 to 9000"),
+        refusal("name", "Value should have at least 1 item after validation, not 0"),
         {"type": "urn:inventory:problem:same-location"},
     ],
 )
