@@ -35,8 +35,6 @@ _END_A_SESSION: Final = {"sign_out", "sign_out_everywhere", "end_session", "chan
 _NOT_IN_A_SCHEMA = re.compile(
     "must be a year from 1970 to 9000"
     "|must not contain NUL"
-    # Of blanks alone nothing is left: those around a text don't count.
-    "|Value should have at least 1 item after validation, not 0"
     "|must be an http or https address"
     "|must name each item once"
     r"|must have \d+ (words|characters in all) at most.*"
