@@ -255,7 +255,9 @@ class _Work:
         others: list[Action] = []
         if self._stops:
             for other in self.deployments:
-                if other.record.stage is Stage.PROMOTED and not _fits(other.record, report.database):
+                serves_no_more = other.record.stage is Stage.PROMOTED and not _fits(other.record, report.database)
+                # What was on its way has migrated another database than this one: it begins anew.
+                if serves_no_more or other.record.stage in (Stage.MIGRATING, Stage.ROLLING):
                     left = replace(other.record, stage=Stage.LEFT, reason="Restored")
                     if other is self.holder:
                         record = replace(record, stage=Stage.LEFT, reason="Restored")
@@ -263,7 +265,8 @@ class _Work:
                         others.append(UpdateDeployment(other, record=left))
         said = f"{self.operation.kind.value.title()} {self.operation.number} is done"
         event = Emit("Normal", f"{self.operation.kind.value.title()}Done", f"{said}: {self.operation.message}")
-        return self._doing("is done", UpdateDeployment(self.holder, record=record), *others, event)
+        # What ends the operation comes last: without it, all of this is done again.
+        return self._doing("is done", *others, UpdateDeployment(self.holder, record=record), event)
 
     def _failed(self, said: str, *actions: Action, report: jobs.Report | None = None) -> Doing:
         unclear = self.operation.unclear or self.operation.stage is WorkStage.RUNNING
@@ -274,7 +277,7 @@ class _Work:
         if report and (report.database.expand or report.database.contract):
             record = replace(record, database_schema=report.database, schema_seen=self.now)
         event = Emit("Warning", REASONS[self.operation.kind], sentence(ended))
-        return self._doing(f"failed: {said}", UpdateDeployment(self.holder, record=record), *actions, event)
+        return self._doing(f"failed: {said}", *actions, UpdateDeployment(self.holder, record=record), event)
 
     def _forgotten(self) -> Iterable[Action]:
         """What others knew of the schema is of yesterday: whatever comes next looks for itself, by its expand Job."""
@@ -338,7 +341,7 @@ def ways_out(app: App, target: Deployment, deployments: Sequence[Deployment], da
 
 
 def _of_unknown_schema(record: Record) -> Record:
-    stage = Stage.LEFT if record.stage is Stage.PROMOTED else record.stage
+    stage = record.stage if record.stage is Stage.FAILED else Stage.LEFT
     return replace(record, stage=stage, database_schema=None, schema_seen=None)
 
 

@@ -127,6 +127,11 @@ class _Release:
         """What divides the requests; a first release has nobody to share them with."""
         return self.app.strategy.router if self.stable else None
 
+    @property
+    def _on_their_way(self) -> bool:
+        """A candidate is, though it may be about to be given up: no work on the database begins beside it."""
+        return any(d.record.stage in (Stage.MIGRATING, Stage.ROLLING) for d in self.deployments)
+
     # --- the way forward ------------------------------------------------------------------------------------------
 
     def begin(self) -> Plan:
@@ -646,7 +651,7 @@ class _Release:
         enough = stable.serving >= min(app.replicas, max(1, app.replicas - unavailable))
         said = f"Revision {stable.record.revision} serves with {stable.serving} of {app.replicas} pods"
         soaking = _Soak("")
-        if enough and not app.paused:
+        if enough and not app.paused and not self._on_their_way:
             begun = self._contract_due(stable)
             if isinstance(begun, Plan):
                 return begun
@@ -819,7 +824,7 @@ class _Release:
         found = commands.operation_ordered(self.app, operations.last_number(self.app, self.deployments))
         if found is None or self.app.migrations is None:
             return None
-        if target and target.record.stage in (Stage.MIGRATING, Stage.ROLLING) and found.command != "restore":
+        if self._on_their_way and found.command != "restore":
             return None
         if found.command == "contract" and (target is None or target is not self.stable):
             return None

@@ -390,3 +390,40 @@ def test_an_order_that_is_refused_hides_no_contract_that_left_no_report() -> Non
     world.want(image=OLD)
     go(world, 2)
     assert world.created_jobs[-1] == "inventory-3-expand-1"
+
+
+def test_a_candidate_that_was_on_its_way_before_a_restore_begins_anew_after_it() -> None:
+    world = contracted(migrations=Migrations("owner", backup=BACKUP))
+    world.want(image="registry.test/api:3", strategy=Strategy("canary", steps=(Pause(),)))
+    go(world, 2)
+    world.finish_job(a_report(image="0001 0002 0003", schema="0001 0002 0003"))
+    go(world)
+    assert world.target.record.stage is Stage.ROLLING
+    order(world, restore="uid-1/2/2")
+    go(world)
+    world.finish_job("restored")
+    go(world, 2)
+    world.finish_job(after(""))
+    decided = world.step()
+    assert (world.target.record.stage, world.target.record.reason) == (Stage.LEFT, "Restored")
+    # What ends the operation comes last: a crash before it repeats all.
+    assert [a for a in decided.actions if isinstance(a, UpdateDeployment)][-1].deployment.record.operation
+    go(world, 2)
+    assert world.created_jobs[-1] == f"inventory-{world.target.record.revision}-expand-1"
+    assert world.target.record.revision == 4
+
+
+def test_no_contract_begins_before_the_candidate_that_was_on_its_way_is_given_up() -> None:
+    world = before_contract()
+    world.want(image="registry.test/api:3", strategy=Strategy("canary", steps=(Pause(),)))
+    go(world, 2)
+    world.finish_job(a_report(image="0001 0002 0003", schema="0001 0002 0003"))
+    go(world)
+    aborted = world.target.release
+    assert world.target.record.stage is Stage.ROLLING
+    world.want(image=NEW, commands={"contract": "uid-1/2/1"})
+    world.step()
+    assert world.deployments[aborted].record.stage is Stage.LEFT
+    assert world.stable.record.operation is None
+    world.step()
+    assert world.stable.record.operation
