@@ -359,6 +359,8 @@ class Cluster:
             operations = [d.record.operation for d in self.running.values() if d.record.operation]
             assert not any(each.going for each in operations), "a candidate begins during work on the database"
         if action.step.startswith("contract"):
+            stages = [each.record.stage for each in self.running.values()]
+            assert self.disturbed or not {Stage.MIGRATING, Stage.ROLLING} & set(stages), "a contract beside a candidate"
             self._check_contract_breaks_nobody(IMAGES[action.image])
         self.made += 1
         job = Job(name, f"uid-{name}-{self.made}", action.revision, action.attempt, self.now, action.step)
