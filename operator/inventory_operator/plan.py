@@ -542,14 +542,14 @@ class _Release:
             if less != traffic.weight:
                 yield SetTraffic(less)
 
-    def _less(self, traffic: Traffic, stable: Deployment) -> int:
-        """The candidate's weight, down to what the stable release can't bear yet.
+    def _less(self, traffic: Traffic, stable: Deployment, wanted: int = 0) -> int:
+        """The candidate's weight, down towards `wanted` to what the stable release can't bear yet.
 
         In a user's own route one between those of the steps could not be told from somebody else's: all or nothing.
         """
-        weight = min(traffic.weight, bearable_weight(0, stable, self.app.replicas))
+        weight = min(traffic.weight, bearable_weight(wanted, stable, self.app.replicas))
         router = self.app.strategy.router
-        return traffic.weight if weight and router and router.kind == "httpRoute" else weight
+        return traffic.weight if weight > wanted and router and router.kind == "httpRoute" else weight
 
     def _scale_apart(self, target: Deployment, weight: int, changed: UpdateDeployment | None) -> Iterable[Action]:
         """Each release has the pods for its own share; neither waits for the other's."""
@@ -586,6 +586,8 @@ class _Release:
         there = (
             self.observed.candidate_service is not None and self.observed.candidate_service.release == target.release
         )
+        if self.stable and weight < traffic.weight:
+            weight = self._less(traffic, self.stable, weight)
         if ready and there and not self._routed(target, weight):
             yield SetTraffic(weight)
 

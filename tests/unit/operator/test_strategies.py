@@ -546,3 +546,18 @@ def test_the_next_release_takes_no_pods_from_the_service_that_does_not_lead_to_t
     go(world)
     assert (world.service.release, world.deployments[former].replicas) == (world.target.release, 0)
     assert world.target.release not in (former, promoted)
+
+
+def test_a_weight_that_is_taken_back_in_mid_release_goes_as_the_stable_release_can_bear_it() -> None:
+    world = canary(SetWeight(50), Pause(), router=INGRESS, dynamic_stable_scale=True)
+    go(world)
+    world.want(strategy=replace(world.app.strategy, steps=(SetWeight(0), Pause())))
+    for _ in range(3):
+        world.step()
+    assert world.traffic
+    assert (world.traffic.weight, world.stable.serving) == (50, 2)
+    world.ready(world.stable.release, 3)
+    world.step()
+    assert world.traffic.weight == 25
+    go(world)
+    assert (world.traffic.weight, world.stable.serving) == (0, 4)
