@@ -232,7 +232,7 @@ class Cluster:
         if not total:
             return Lack()
         if self.service is None or self.restoring:
-            return Lack(100, total)
+            return Lack(100, 2 * total)
         _, unavailable = amounts(self.app)
         routed = self.traffic is not None and self.candidate_service is not None
         weight = self.traffic.weight if self.traffic and routed else 0
