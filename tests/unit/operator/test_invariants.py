@@ -140,8 +140,8 @@ MUTANTS = {
     ),
     "a router leads requests back before the stable release has its pods again": (
         "plan.py",
-        "weight = min(traffic.weight, bearable_weight(0, stable, self.app.replicas))",
-        "weight = 0",
+        "weight = min(traffic.weight, bearable_weight(wanted, stable, self.app.replicas))",
+        "weight = wanted",
     ),
     "a router leads the requests of a superseded candidate to the next one": (
         "plan.py",
