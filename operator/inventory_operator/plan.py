@@ -242,9 +242,8 @@ class _Release:
         if analysis is None or target.record.step >= len(self.app.strategy.steps):
             return decided
         soon = min(next_due(m, tally_of(m, target.record.tallies), self.now) for m in analysis.metrics)
-        seconds = self._seconds_to(soon)
-        others = decided.check_after
-        return replace(decided, check_after=seconds if others is None else min(others, seconds or others))
+        waits = (decided.check_after, self._seconds_to(soon))
+        return replace(decided, check_after=min(seconds for seconds in waits if seconds is not None))
 
     def _roll(self, target: Deployment) -> Plan:
         app, record = self.app, self._as_routed(target.record)
@@ -582,7 +581,7 @@ class _Release:
         traffic = self.observed.traffic
         if self._router is None or traffic is None or traffic.trouble or self._third_party(traffic.weight):
             return
-        ready = target.serving >= min(routed_share(weight, self.app.replicas), self.app.replicas)
+        ready = target.serving >= routed_share(weight, self.app.replicas)
         there = (
             self.observed.candidate_service is not None and self.observed.candidate_service.release == target.release
         )
