@@ -37,7 +37,7 @@ from inventory_api.locations.endpoints import router as locations
 from inventory_api.lookup.endpoints import router as lookup
 from inventory_api.maintenance.endpoints import router as maintenance
 from inventory_api.metrics import Metrics
-from inventory_api.middleware import BodyLimit, RequestIdentity, RequestRecord
+from inventory_api.middleware import BodyLimit, RequestRecord
 from inventory_api.migrations.revisions import read_image
 from inventory_api.migrations.rule import ImageSchema
 from inventory_api.passwords import Passwords
@@ -60,7 +60,7 @@ from inventory_api.throttle import SignInThrottle
 from inventory_api.tokens import Tokens
 from inventory_api.traffic.rates import Rates
 from inventory_api.traffic.routes import RouteClass
-from inventory_api.traffic.stack import limit_requests, secure_answers
+from inventory_api.traffic.stack import let_in, limit_requests
 from inventory_api.transfer.endpoints import router as transfer
 from inventory_api.units.endpoints import router as units
 from inventory_api.users import service as users_service
@@ -123,9 +123,8 @@ def create_app(settings: ServiceSettings, image: ImageSchema | None = None) -> F
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, larger={RouteClass.IMPORT: settings.import_max_bytes})
     limit_requests(app, resources)
-    app.add_middleware(RequestRecord, metrics=resources.metrics, errors=resources.errors)
-    app.add_middleware(RequestIdentity, release=settings.release)
-    secure_answers(app, resources)
+    app.add_middleware(RequestRecord, metrics=resources.metrics, release=settings.release, errors=resources.errors)
+    let_in(app, resources)
     if resources.tracing is not None:
         app.add_middleware(resources.tracing.of_requests)
     _add_api(app)

@@ -14,6 +14,7 @@ from inventory_api.problems import Problem, request_id, unavailable
 from inventory_api.reads import Reads
 from inventory_api.resources import Resources
 from inventory_api.security import SecurityEvent
+from inventory_api.traffic.request import first_headers
 from inventory_api.users.permissions import Principal, demand_change
 
 _SAFE = frozenset({"GET", "HEAD"})
@@ -77,12 +78,8 @@ async def _authenticated(request: Request) -> Principal:
 
 
 def _bearer(scope: Scope) -> str:
-    """Of several headers, it is the first one's."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, given = value.decode("latin-1").partition(" ")
-            return given if scheme.lower() == "bearer" else ""
-    return ""
+    scheme, _, given = first_headers(scope).get(b"authorization", b"").decode("latin-1").partition(" ")
+    return given if scheme.lower() == "bearer" else ""
 
 
 async def _look_up(resources: Resources, token: str) -> Principal:

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inventory_api.logs import begin_request
 from inventory_api.metrics import Metrics
 from inventory_api.problems import problem_response
-from inventory_api.traffic.routes import RouteClass, route_class
+from inventory_api.traffic.request import class_of, first_headers
+from inventory_api.traffic.routes import RouteClass
+from inventory_api.traffic.security_headers import missing_security_headers
 
 if TYPE_CHECKING:
     from inventory_api.error_reports import ErrorReports
@@ -26,39 +28,22 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 UNMATCHED: Final = "unmatched"
 _PATH_LOGGED = 200
+_TOLD = "told"
 # What nginx writes down for a caller who did not wait for the answer.
 _CALLER_GONE = 499
 
 
-class RequestIdentity:
-    """Names every request, and tells the caller which release answered. A caller's own request id is kept."""
-
-    def __init__(self, app: ASGIApp, release: str) -> None:
-        self._app = app
-        self._release = (b"x-inventory-release", release.encode())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        state = scope.setdefault("state", {})
-        request_id = identify(state, scope["headers"])
-        named = ((b"x-request-id", request_id.encode()), self._release)
-
-        async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *named]
-            await send(message)
-
-        begin_request(state)
-        await self._app(scope, receive, send_named)
-
-
 class RequestRecord:
-    """Counts and times every request and writes one line about it; whatever goes wrong inside becomes a 500."""
+    """Names, counts and times every request, tells the caller which release answered and what a browser must know, and
+    writes one line. A caller's own request id is kept, and whatever goes wrong inside becomes a 500.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, errors: "ErrorReports | None" = None) -> None:
+    What is further in has the answer tell more with `tell`. Each that had a `send` of its own would cost every message.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, release: str, errors: "ErrorReports | None" = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._release = (b"x-inventory-release", release.encode())
         self._errors = errors
         # Bound once, or each line would bind it anew.
         self._log = log.bind()
@@ -67,32 +52,35 @@ class RequestRecord:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         started = time.perf_counter()
-        status = 0
+        state = scope.setdefault("state", {})
+        request_id = identify(scope)
+        told = state[_TOLD] = [(b"x-request-id", request_id.encode()), self._release]
         failure: Exception | None = None
 
-        async def send_watched(message: Message) -> None:
-            nonlocal status
+        async def send_told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
+                state["status"] = message["status"]
+                headers = [*message.get("headers", ()), *told]
+                message["headers"] = [*headers, *missing_security_headers(scope, headers)]
             await send(message)
 
+        begin_request(state)
         self._metrics.in_progress += 1
         try:
-            await self._app(scope, receive, send_watched)
+            await self._app(scope, receive, send_told)
         except Exception as error:
             failure = error
-            if not status:
+            if "status" not in state:
                 detail = "Something went wrong here. The request id finds it in the log."
-                response = problem_response(scope["state"]["request_id"], 500, "internal-error", detail)
-                await response(scope, receive, send_watched)
+                await problem_response(request_id, 500, "internal-error", detail)(scope, receive, send_told)
         finally:
             self._metrics.in_progress -= 1
-            self._record(scope, status or _CALLER_GONE, time.perf_counter() - started, failure)
+            self._record(scope, time.perf_counter() - started, failure)
 
-    def _record(self, scope: Scope, status: int, seconds: float, failure: Exception | None) -> None:
+    def _record(self, scope: Scope, seconds: float, failure: Exception | None) -> None:
         state = scope["state"]
         route = state["route"] = route_template(scope)
-        state["status"] = status
+        status: int = state.setdefault("status", _CALLER_GONE)
         self._metrics.answered(
             scope["method"], route, status, seconds, state["trace_id"] if state.get("trace_kept") else None
         )
@@ -132,7 +120,7 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         received = 0
-        limit = self._larger.get(route_class(scope["method"], scope["path"]), self._limit)
+        limit = self._larger.get(class_of(scope), self._limit)
 
         async def receive_counted() -> Message:
             nonlocal received
@@ -152,16 +140,24 @@ def route_template(scope: Scope) -> str:
     return str(path) if path else UNMATCHED
 
 
-def identify(state: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> str:
+def tell(scope: Scope, *headers: tuple[bytes, bytes]) -> None:
+    """Has the answer to this request tell that, too."""
+    scope["state"].setdefault(_TOLD, []).extend(headers)
+
+
+def is_answering(scope: Scope) -> bool:
+    """Whether the caller has been sent the beginning of an answer."""
+    return "status" in scope["state"]
+
+
+def identify(scope: Scope) -> str:
     """Notes the request's id, and the trace that it is a part of unless one was begun here."""
-    request_id = ""
-    for name, value in headers:
-        if name == b"x-request-id" and not request_id:
-            request_id = value.decode("latin-1")
-        elif name == b"traceparent" and "trace_id" not in state:
-            _note_trace(state, value.decode("latin-1"))
+    state, headers = scope["state"], first_headers(scope)
+    request_id = headers.get(b"x-request-id", b"").decode("latin-1")
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = f"{random.getrandbits(128):032x}"
+    if b"traceparent" in headers and "trace_id" not in state:
+        _note_trace(state, headers[b"traceparent"].decode("latin-1"))
     state["request_id"] = request_id
     return request_id
 

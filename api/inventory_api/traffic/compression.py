@@ -3,7 +3,8 @@
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from inventory_api.traffic.routes import RouteClass, route_class
+from inventory_api.traffic.request import class_of, first_headers
+from inventory_api.traffic.routes import RouteClass
 
 # Below, an answer fits into a packet or two, and is not worth the time.
 _MINIMUM_BYTES = 1024
@@ -21,7 +22,7 @@ class Compression:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         compresses = (
             scope["type"] == "http"
-            and any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
-            and route_class(scope["method"], scope["path"]) is not RouteClass.SIGN_IN
+            and b"gzip" in first_headers(scope).get(b"accept-encoding", b"")
+            and class_of(scope) is not RouteClass.SIGN_IN
         )
         await (self._compressed if compresses else self._app)(scope, receive, send)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from inventory_api.metrics import Metrics
 from inventory_api.middleware import PROBES, UNMATCHED, identify
 from inventory_api.problems import RETRY_AFTER, problem_response
+from inventory_api.traffic.security_headers import missing_security_headers
 
 log = structlog.get_logger()
 
@@ -100,10 +101,12 @@ class LoadShedding:
         self._refused += 1
         self._metrics.refused("overload")
         self._metrics.answered(scope["method"], UNMATCHED, HTTPStatus.SERVICE_UNAVAILABLE, 0)
-        request_id = identify({}, scope["headers"]).encode()
+        scope.setdefault("state", {})
+        request_id = identify(scope).encode()
         body = request_id.join(self._body)
         named = [(b"x-request-id", request_id), self._release, (b"content-length", str(len(body)).encode())]
         headers = [*self._headers, *named, *self._for_a_page(scope)]
+        headers += missing_security_headers(scope, headers)
         await send({"type": "http.response.start", "status": HTTPStatus.SERVICE_UNAVAILABLE, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

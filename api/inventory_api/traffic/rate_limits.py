@@ -6,14 +6,15 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inventory_api.metrics import Metrics
-from inventory_api.middleware import PROBES
+from inventory_api.middleware import PROBES, tell
 from inventory_api.problems import problem_response
 from inventory_api.traffic.client_address import limited_as
 from inventory_api.traffic.rates import Rates
-from inventory_api.traffic.routes import RouteClass, route_class
+from inventory_api.traffic.request import class_of, first_headers
+from inventory_api.traffic.routes import RouteClass
 from inventory_api.traffic.windows import Count, Policy
 
 _TOKENS = 10_000
@@ -74,44 +75,30 @@ class RateLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
             return await self._app(scope, receive, send)
-        kind = route_class(scope["method"], scope["path"])
+        kind = class_of(scope)
         policy, policy_header = self._policies[kind]
         token = _token(scope)
         caller = self._callers.name(scope, None if kind is RouteClass.SIGN_IN else token)
         count = await self._rates.take(policy, caller)
-        headers = (
-            (b"ratelimit-policy", policy_header),
-            (b"ratelimit", f'"{policy.name}";r={count.remaining};t={math.ceil(count.reset)}'.encode()),
-        )
-
-        status = 0
-
-        async def send_counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"].extend(headers)
-            await send(message)
-
+        left = f'"{policy.name}";r={count.remaining};t={math.ceil(count.reset)}'
+        tell(scope, (b"ratelimit-policy", policy_header), (b"ratelimit", left.encode()))
         if not count.admitted:
             self._metrics.rate_limited(policy.name)
-            return await _too_many(scope, policy, count)(scope, receive, send_counted)
-        await self._app(scope, receive, send_counted)
+            return await _too_many(scope, policy, count)(scope, receive, send)
+        await self._app(scope, receive, send)
         if token is None:
             return
-        user_id = scope["state"].get("user_id")
-        if user_id is not None:
-            self._callers.learn(token, user_id)
-        elif status == HTTPStatus.UNAUTHORIZED:
+        state = scope["state"]
+        if "user_id" in state:
+            self._callers.learn(token, state["user_id"])
+        elif state.get("status") == HTTPStatus.UNAUTHORIZED:
             self._callers.forget(token)
 
 
 def _token(scope: Scope) -> bytes | None:
     """A digest of what the caller signs in with: nothing that is kept here lets anybody in."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return hashlib.sha256(value).digest()
-    return None
+    given = first_headers(scope).get(b"authorization")
+    return None if given is None else hashlib.sha256(given).digest()
 
 
 def _too_many(scope: Scope, policy: Policy, count: Count) -> ASGIApp:

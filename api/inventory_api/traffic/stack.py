@@ -11,7 +11,6 @@ from inventory_api.traffic.compression import Compression
 from inventory_api.traffic.overload import LoadShedding, Saturation
 from inventory_api.traffic.rate_limits import Callers, RateLimits
 from inventory_api.traffic.routes import RouteClass
-from inventory_api.traffic.security_headers import SecurityHeaders
 from inventory_api.traffic.time_limit import TimeLimit
 from inventory_api.traffic.trusted_hosts import TrustedHosts
 from inventory_api.traffic.windows import Policy
@@ -54,8 +53,8 @@ def limit_requests(app: FastAPI, resources: Resources) -> None:
     app.add_middleware(TrustedHosts, allowed=settings.allowed_hosts, metrics=metrics)
 
 
-def secure_answers(app: FastAPI, resources: Resources) -> None:
-    """What every answer gets, also one that something went wrong with; who it is for; and what is refused unseen."""
+def let_in(app: FastAPI, resources: Resources) -> None:
+    """Who a request is from, and whether it is refused unseen."""
     settings = resources.settings
     app.add_middleware(
         LoadShedding,
@@ -64,7 +63,6 @@ def secure_answers(app: FastAPI, resources: Resources) -> None:
         release=settings.release,
         origins=settings.cors_origins,
     )
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(ClientAddress, trusted=settings.trusted_proxies)
 
 

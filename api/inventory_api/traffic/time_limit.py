@@ -6,11 +6,13 @@ from contextvars import Context
 from http import HTTPStatus
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inventory_api.metrics import Metrics
+from inventory_api.middleware import is_answering
 from inventory_api.problems import RETRY_AFTER, problem_response
-from inventory_api.traffic.routes import RouteClass, route_class
+from inventory_api.traffic.request import class_of
+from inventory_api.traffic.routes import RouteClass
 
 log = structlog.get_logger()
 
@@ -66,23 +68,16 @@ class TimeLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        deadlines = self._deadlines[route_class(scope["method"], scope["path"])]
-        answering = False
-
-        async def send_noted(message: Message) -> None:
-            nonlocal answering
-            answering = True
-            await send(message)
-
+        deadlines = self._deadlines[class_of(scope)]
         try:
             async with asyncio.timeout(None) as limit:
                 deadlines.begin(limit)
                 try:
-                    await self._app(scope, receive, send_noted)
+                    await self._app(scope, receive, send)
                 finally:
                     deadlines.end(limit)
         except TimeoutError:
-            if not limit.expired() or answering:
+            if not limit.expired() or is_answering(scope):
                 raise
             self._metrics.refused("time")
             log.warning("request took too long", path=scope["path"], seconds=deadlines.seconds)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from inventory_api.metrics import Metrics
 from inventory_api.middleware import PROBES
 from inventory_api.problems import problem_response
+from inventory_api.traffic.request import first_headers
 
 _ANY = "*"
 
@@ -26,8 +27,7 @@ class TrustedHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _ANY in self._names or scope["path"] in PROBES:
             return await self._app(scope, receive, send)
-        given = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        if self._is_allowed(given):
+        if self._is_allowed(first_headers(scope).get(b"host", b"")):
             return await self._app(scope, receive, send)
         self._metrics.refused("host")
         response = problem_response(

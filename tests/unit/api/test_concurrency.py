@@ -5,7 +5,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Response
 from inventory_api.concurrency import IfMatch, demand_version, with_etag
-from inventory_api.middleware import RequestIdentity
+from inventory_api.metrics import Metrics
+from inventory_api.middleware import RequestRecord
 from inventory_api.problems import handle_problems
 
 
@@ -18,7 +19,7 @@ class Thing:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     handle_problems(app)
-    app.add_middleware(RequestIdentity, release="r1")
+    app.add_middleware(RequestRecord, metrics=Metrics("1", "r1", "7"), release="r1")
 
     @app.get("/thing")
     async def get_thing(response: Response) -> Thing:

@@ -5,13 +5,12 @@ import zlib
 
 import pytest
 from inventory_api.metrics import Metrics
-from inventory_api.middleware import BodyLimit
+from inventory_api.middleware import BodyLimit, RequestRecord
 from inventory_api.traffic.compression import Compression
 from inventory_api.traffic.routes import RouteClass, route_class
-from inventory_api.traffic.security_headers import SecurityHeaders
 from inventory_api.traffic.trusted_hosts import TrustedHosts
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .asgi import answering, request
 
@@ -139,13 +138,17 @@ async def test_another_host_is_refused_but_not_a_probe_or_a_scrape(host: str | N
     assert [await host_status(host, path) for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
 
 
+def recorded(app: ASGIApp) -> RequestRecord:
+    return RequestRecord(app, Metrics("1", "r1", "7"), release="r1")
+
+
 async def test_a_page_may_say_what_it_needs_instead() -> None:
     async def page(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-security-policy", b"script-src 'self'"), (b"cache-control", b"max-age=60")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    answer = await request(SecurityHeaders(page))
+    answer = await request(recorded(page))
 
     assert answer.headers["content-security-policy"] == "script-src 'self'"
     assert answer.headers["cache-control"] == "max-age=60"
@@ -153,8 +156,8 @@ async def test_a_page_may_say_what_it_needs_instead() -> None:
 
 
 async def test_only_what_came_by_https_promises_it() -> None:
-    by_http = await request(SecurityHeaders(answering(b"")))
-    by_https = await request(SecurityHeaders(answering(b"")), scheme="https")
+    by_http = await request(recorded(answering(b"")))
+    by_https = await request(recorded(answering(b"")), scheme="https")
 
     assert "strict-transport-security" not in by_http.headers
     assert by_https.headers["strict-transport-security"] == "max-age=31536000"
