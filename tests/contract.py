@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inventory_api.app import openapi_document
+from inventory_api.fields import NOT_BLANK
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "openapi.json"
 _METHODS = ("get", "put", "post", "delete", "patch")
@@ -108,7 +109,7 @@ class _Comparison:
         for bound in _LOWER:
             if bound in new and (bound not in old or new[bound] > old[bound]):
                 yield f"{where} has a tighter {bound}"
-        if new.get("pattern", old.get("pattern")) != old.get("pattern"):
+        if new.get("pattern", old.get("pattern")) != old.get("pattern") and not _says_only_blank(old, new):
             yield f"{where} has another pattern"
         if "enum" in new and not set(old.get("enum", ())) <= set(new["enum"]):
             yield f"{where} takes fewer values"
@@ -159,6 +160,11 @@ def _sent(parameter: Schema) -> Schema:
     schema: Schema = parameter.get("schema", {})
     alternatives = _alternatives(schema)
     return alternatives[0] if len(alternatives) == 1 else schema
+
+
+def _says_only_blank(old: Schema, new: Schema) -> bool:
+    """Of a text that may not be empty, one of spaces was refused all along: those around it don't count."""
+    return "pattern" not in old and new["pattern"] == NOT_BLANK and old.get("minLength", 0) > 0
 
 
 def _alternatives(schema: Schema) -> list[Schema]:

@@ -2,10 +2,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from inventory_api.fields import Moment, Output, QueryId, Shown, Text
+from inventory_api.fields import NOT_BLANK, WITHOUT_NUL, Moment, Output, QueryId, Shown
 from inventory_api.pages import PageQuery
 
-Word = Annotated[Text, Field(min_length=1, max_length=64)]
+Word = Annotated[str, Field(min_length=1, max_length=64, pattern=NOT_BLANK), WITHOUT_NUL]
 
 
 class AuditQuery(PageQuery):

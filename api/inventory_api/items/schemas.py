@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, TypeAdapter, model_validator
 
 from inventory_api.fields import (
+    NOT_BLANK,
     WHOLE,
+    WITHOUT_NUL,
     Barcode,
     Id,
     Input,
@@ -156,6 +158,9 @@ def _by_id(sort: str) -> str:
     return sort.replace("created_at", "id")
 
 
+_Words = Annotated[str, Field(min_length=1, max_length=200, pattern=NOT_BLANK), WITHOUT_NUL, AfterValidator(_few_words)]
+
+
 class ItemQuery(SortedQuery):
     keys: ClassVar[Mapping[str, TypeAdapter[Any]]] = {
         "name": TypeAdapter(Annotated[Text, Field(max_length=200)]),
@@ -163,7 +168,7 @@ class ItemQuery(SortedQuery):
         "quantity": TypeAdapter(Annotated[int, Field(ge=0, lt=2**31)]),
     }
 
-    q: Annotated[Text, Field(min_length=1, max_length=200), AfterValidator(_few_words)] | None = Field(
+    q: _Words | None = Field(
         default=None,
         description="all of these words or parts of words in the name; or the beginning of the SKU or of the serial "
         "number of a unit, or a whole barcode",

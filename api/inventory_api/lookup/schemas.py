@@ -1,15 +1,15 @@
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from inventory_api.fields import Input, Output, Text
+from inventory_api.fields import Code, Input, Output
 from inventory_api.references import Kind
 
 Way = Literal["reference", "barcode", "sku", "serial"]
 
 
 class LookupQuery(Input):
-    code: Annotated[Text, Field(min_length=1, max_length=100)] = Field(
+    code: Code = Field(
         description="what a scanner reads: a barcode, a SKU, a serial number, or what our labels say",
         examples=["4006381333931"],
     )

@@ -2,13 +2,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from inventory_api.fields import Input, Output, Shown, Text
+from inventory_api.fields import NOT_BLANK, WITHOUT_NUL, Input, Output, Shown
 
 
 class Refresh(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"refresh_token": "invr_…"}]})
 
-    refresh_token: Annotated[Text, Field(min_length=1, max_length=200)]
+    refresh_token: Annotated[str, Field(min_length=1, max_length=200, pattern=NOT_BLANK), WITHOUT_NUL]
 
 
 class AccessToken(Output):

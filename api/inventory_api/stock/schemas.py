@@ -2,7 +2,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from inventory_api.fields import Difference, Id, Input, Note, Output, Quantity, QueryId, Shown
+from inventory_api.fields import NOT_BLANK, WITHOUT_NUL, Difference, Id, Input, Note, Output, Quantity, QueryId, Shown
 from inventory_api.ledger.models import EntryKind
 from inventory_api.pages import PageQuery
 
@@ -13,7 +13,7 @@ def _not_zero(value: int) -> int:
     return value
 
 
-Reason = Annotated[Note, Field(min_length=1)]
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=NOT_BLANK), WITHOUT_NUL]
 
 
 class Receipt(Input):

@@ -1,14 +1,12 @@
 import enum
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from inventory_api.fields import Id, Input, Note, Output, Quantity, QueryId, Shown, Stock, Text
+from inventory_api.fields import Code, Id, Input, Note, Output, Quantity, QueryId, Shown, Stock
 from inventory_api.pages import PageQuery
 from inventory_api.stocktakes.findings import Finding
 from inventory_api.stocktakes.models import StocktakeStatus
-
-Code = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class StocktakeStart(Input):

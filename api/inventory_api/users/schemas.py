@@ -2,7 +2,17 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from inventory_api.fields import Email, GivenPassword, Input, Name, NewPassword, Output, Shown, Text
+from inventory_api.fields import (
+    NOT_BLANK,
+    WITHOUT_NUL,
+    Email,
+    GivenPassword,
+    Input,
+    Name,
+    NewPassword,
+    Output,
+    Shown,
+)
 from inventory_api.pages import PageQuery
 from inventory_api.users.models import Role
 
@@ -49,7 +59,7 @@ class PasswordReset(Input):
 class UserQuery(PageQuery):
     role: Role | None = None
     active: bool | None = None
-    q: Annotated[Text, Field(min_length=1, max_length=100)] | None = Field(
+    q: Annotated[str, Field(min_length=1, max_length=100, pattern=NOT_BLANK), WITHOUT_NUL] | None = Field(
         default=None, description="is in the name or the address, in any case"
     )
 

@@ -14,6 +14,8 @@ LOAN = {"item_id": 1, "quantity": 1, "due_at": tomorrow()}
     [
         ("items", {**ITEM, "colour": "red"}),
         ("items", {**ITEM, "name": ""}),
+        ("items", {**ITEM, "name": " \u3000\n"}),
+        ("items", {**ITEM, "name": "\x1c"}),
         ("items", {**ITEM, "name": "x" * 201}),
         ("items", {**ITEM, "name": "a\0b"}),
         ("items", {**ITEM, "quantity": -1}),

@@ -1,10 +1,13 @@
 import json
+import re
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, get_args
 
 import pytest
 from fastapi.routing import APIRoute
 from inventory_api.app import create_app, openapi_document
+from inventory_api.fields import NOT_BLANK
 from inventory_api.settings import ServiceSettings
 from pydantic import BaseModel, SecretStr
 
@@ -31,6 +34,7 @@ DOCUMENT: dict[str, Any] = {
                     "item": {"type": "integer", "minimum": 1},
                     "note": {"anyOf": [{"type": "string", "maxLength": 100}, {"type": "null"}]},
                     "kind": {"type": "string", "enum": ["a", "b"]},
+                    "name": {"type": "string", "minLength": 1},
                 },
             },
             "Shown": {
@@ -82,6 +86,8 @@ WANTED, SHOWN = "components schemas Wanted", "components schemas Shown"
         (f"{WANTED} properties note anyOf 0 maxLength", 50, "POST /loans body.note has a tighter maxLength"),
         (f"{WANTED} properties note anyOf", [{"type": "string"}], "POST /loans body.note takes no null any more"),
         (f"{WANTED} properties kind enum", ["a"], "POST /loans body.kind takes fewer values"),
+        (f"{WANTED} properties name pattern", "^a", "POST /loans body.name has another pattern"),
+        (f"{WANTED} properties kind pattern", NOT_BLANK, "POST /loans body.kind has another pattern"),
         (f"{SHOWN} properties id", None, "POST /loans 201.id is gone"),
         (f"{SHOWN} properties id type", "string", "POST /loans 201.id may be string now"),
         (f"{SHOWN} required", ["id"], "POST /loans 201.parts may be left out now"),
@@ -100,6 +106,7 @@ def test_what_callers_rely_on_is_seen_to_be_broken(path: str, value: Any, told: 
         (f"{WANTED} properties more", {"type": "string"}),
         (f"{WANTED} properties kind enum", ["a", "b", "c"]),
         (f"{WANTED} required", []),
+        (f"{WANTED} properties name pattern", NOT_BLANK),
         (f"{SHOWN} properties more", {"type": "string"}),
         (f"{SHOWN} required", ["id", "parts", "more"]),
     ],
@@ -114,6 +121,22 @@ def test_the_published_contract_is_kept() -> None:
 
 def test_the_published_contract_is_that_of_this_service() -> None:
     assert json.loads(PUBLISHED.read_text()) == openapi_document(), "make openapi"
+
+
+def test_it_says_of_each_text_that_may_not_be_empty_that_spaces_are_none() -> None:
+    found = dictionaries_in(openapi_document())
+    # The names of attributes, which have no type here, it can't: a pattern would be of those that are described.
+    texts = [each for each in found if each.get("type") == "string" and each.get("minLength") == 1]
+
+    assert len(texts) > 30
+    assert [each for each in texts if re.search(each.get("pattern", ""), " \u3000 ")] == []
+
+
+def dictionaries_in(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from dictionaries_in(each)
 
 
 def test_every_operation_has_a_name_of_its_own_and_says_what_may_go_wrong() -> None:
