@@ -16,6 +16,7 @@ from inventory_api import probes
 from inventory_api.api_tokens import repository as api_tokens
 from inventory_api.api_tokens.endpoints import router as tokens
 from inventory_api.api_tokens.uses import ApiTokenUses
+from inventory_api.audit import repository as audit_events
 from inventory_api.audit.endpoints import router as audit
 from inventory_api.auth.endpoints import router as auth
 from inventory_api.authentication import KnownCallers
@@ -287,12 +288,15 @@ async def forget_what_is_over(resources: Resources) -> None:
     """Many rows in several transactions, so that none is long."""
     settings = resources.settings
     over, seen = timedelta(days=settings.credentials_kept_days), timedelta(days=settings.security_events_kept_days)
-    chores: tuple[Callable[[AsyncSession], Awaitable[int]], ...] = (
+    chores: list[Callable[[AsyncSession], Awaitable[int]]] = [
         lambda session: sessions.forget_tokens(session, _ROWS_AT_ONCE),
         lambda session: sessions.forget(session, over, _ROWS_AT_ONCE),
         lambda session: api_tokens.forget(session, over, _ROWS_AT_ONCE),
         lambda session: security_events.forget(session, seen, _ROWS_AT_ONCE),
-    )
+    ]
+    if settings.audit_kept_days is not None:
+        changed = timedelta(days=settings.audit_kept_days)
+        chores.append(lambda session: audit_events.forget(session, changed, _ROWS_AT_ONCE))
     for forget in chores:
         removed = _ROWS_AT_ONCE
         while removed == _ROWS_AT_ONCE:

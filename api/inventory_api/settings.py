@@ -115,6 +115,8 @@ class ServiceSettings(_FromEnvironment):
     # Sessions and API tokens that are over; security events.
     credentials_kept_days: int = Field(default=30, ge=1, le=3660)
     security_events_kept_days: int = Field(default=90, ge=1, le=3660)
+    # Without one, for ever. The database keeps the last 30 days whatever is asked for.
+    audit_kept_days: int | None = Field(default=None, ge=30, le=36_500)
     # No limit unless there is one.
     loan_max_days: int | None = Field(default=None, ge=1, le=36_500)
     loan_max_renewals: int = Field(default=2, ge=0, le=1000)

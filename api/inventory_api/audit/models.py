@@ -9,7 +9,7 @@ from inventory_api.database import Base
 
 
 class AuditEvent(Base):
-    """Who changed what, from what to what; the database refuses to change or remove it.
+    """Who changed what, from what to what; the database never changes it, and removes nothing of the last 30 days.
 
     `before` and `after` have the fields that changed; one of them is empty for what is new or gone. Nobody is the actor
     of what a command did, or the service by itself, as when a reservation expires.

@@ -1,9 +1,9 @@
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import column as sql_column
-from sqlalchemy import func, insert, literal, select, tuple_
+from sqlalchemy import delete, func, insert, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -45,3 +45,20 @@ async def before(
     if until is not None:
         statement = statement.where(AuditEvent.at < until)
     return (await session.scalars(statement)).all()
+
+
+async def forget(session: AsyncSession, age: timedelta, limit: int) -> int:
+    """Removes the oldest of those that are older than `age`, which is 30 days at least, and returns how many.
+
+    Until the transaction ends, the database lets more of them be removed.
+    """
+    await session.execute(select(func.set_config("inventory.audit_forgets", "on", True)))
+    old = (
+        select(AuditEvent.id)
+        .where(AuditEvent.at < func.now() - age)
+        .order_by(AuditEvent.at, AuditEvent.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    removed = delete(AuditEvent).where(AuditEvent.id.in_(old)).returning(AuditEvent.id)
+    return len((await session.scalars(removed)).all())

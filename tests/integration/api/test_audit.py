@@ -1,11 +1,13 @@
 """Who changed what, from what to what: kept with the change, and never changed itself."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 from fastapi import FastAPI
+from inventory_api.app import forget_what_is_over
 from inventory_api.audit import service as audit
 from inventory_api.resources import Resources
 from inventory_api.users.command import create_admin
@@ -165,6 +167,44 @@ def test_the_database_keeps_it_as_it_is(postgres: Postgres, database: str, chang
 
     with pytest.raises((psycopg2.errors.IntegrityConstraintViolation, psycopg2.errors.InsufficientPrivilege)):
         postgres.execute(change, database=database, role=role)
+
+    assert postgres.execute("SELECT count(*) FROM audit_events", database=database) == [(1,)]
+
+
+OLD_ONES = (
+    "INSERT INTO audit_events (request_id, action, subject, subject_id, at) "
+    "SELECT '', 'change', 'item', 1, now() - make_interval(days => %s) FROM generate_series(1, %s)"
+)
+
+
+@pytest.mark.parametrize(("kept_days", "left"), [(None, {400: 2500, 100: 2, 99: 2}), (100, {99: 2})])
+async def test_it_is_kept_for_ever_or_for_as_long_as_is_said_however_much_there_is(
+    postgres: Postgres, database: str, app: FastAPI, kept_days: int | None, left: dict[int, int]
+) -> None:
+    for age, count in ((400, 2500), (100, 2), (99, 2)):
+        postgres.execute(OLD_ONES, age, count, database=database)
+    resources: Resources = app.state.resources
+    settings = resources.settings.model_copy(update={"audit_kept_days": kept_days})
+
+    await forget_what_is_over(replace(resources, settings=settings))
+
+    ages = (
+        "SELECT extract(day FROM now() - at)::integer, count(*)::integer FROM audit_events "
+        "WHERE at < now() - interval '1 day' GROUP BY 1"
+    )
+    assert dict(postgres.execute(ages, database=database)) == left
+
+
+def test_the_database_keeps_the_last_30_days_whoever_wants_to_forget_them(postgres: Postgres, database: str) -> None:
+    for age in (31, 29):
+        postgres.execute(OLD_ONES, age, 1, database=database)
+
+    with postgres.connected(database, SERVICE) as cursor:
+        cursor.execute("SET inventory.audit_forgets = 'on'")
+        cursor.execute("DELETE FROM audit_events WHERE at < now() - interval '30 days'")
+        for change in ("DELETE FROM audit_events", "UPDATE audit_events SET actor_id = NULL"):
+            with pytest.raises(psycopg2.errors.IntegrityConstraintViolation):
+                cursor.execute(change)
 
     assert postgres.execute("SELECT count(*) FROM audit_events", database=database) == [(1,)]
 
