@@ -47,6 +47,10 @@ class Postgres:
         return self._pg_ctl.with_name(name)
 
     @property
+    def pid(self) -> int:
+        return int(self._server.get_postmaster_info().pid)
+
+    @property
     def sockets(self) -> Path:
         """The folder in which it listens."""
         return Path(self._server.get_postmaster_info().socket_dir)

@@ -1,6 +1,7 @@
 """Many rows in one statement: what an import looks up and writes, and an export reads, a batch at a time."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,18 @@ async def begin_import(session: AsyncSession) -> bool:
     """Keeps all other imports out until the transaction ends; False while another one is under way."""
     lock = func.pg_try_advisory_xact_lock(func.hashtextextended(_ONE_IMPORT_LOCK, 0))
     return bool(await session.scalar(select(lock)))
+
+
+@asynccontextmanager
+async def planned_anew(session: AsyncSession) -> AsyncIterator[None]:
+    """Plans each statement within for its own values, and for tables as large as they are by then.
+
+    A plan from when a table was empty goes through all of it, with each batch, while the import fills it. What writes
+    is not to be within: its triggers would be planned anew for each row.
+    """
+    await session.execute(_plan_cache_mode("force_custom_plan"))
+    yield
+    await session.execute(_plan_cache_mode("auto"))
 
 
 async def keep_locations(session: AsyncSession, ids: Iterable[int]) -> None:
@@ -294,6 +307,10 @@ def _given(types: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> FromClau
 
 def _in(wanted: InstrumentedAttribute[Any], values: Iterable[Any], kind: Any) -> Any:
     return wanted == any_(literal(list(values), ARRAY(kind)))
+
+
+def _plan_cache_mode(mode: str) -> Any:
+    return select(func.set_config("plan_cache_mode", mode, True))
 
 
 async def table_rows(

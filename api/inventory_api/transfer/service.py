@@ -87,11 +87,12 @@ async def bring_in(
     importer = await _importer(session, passwords, caller, wanted)
     file = _File(importer, wanted, spool, limits)
     errors, tally = LineErrors(), _Tally()
-    for batch in file.batches(errors, tally):
-        for row in await importer.understand(batch, errors):
-            tally.created += row.created
-            tally.updated += row.changed and not row.created
-            tally.unchanged += not row.changed and not row.created
+    async with repository.planned_anew(session):
+        for batch in file.batches(errors, tally):
+            for row in await importer.understand(batch, errors):
+                tally.created += row.created
+                tally.updated += row.changed and not row.created
+                tally.unchanged += not row.changed and not row.created
     report = _report(importer, wanted, file, errors, tally)
     if wanted.dry_run:
         return report
@@ -99,7 +100,7 @@ async def bring_in(
         raise _refused(errors)
     touch(session, "catalogue")
     try:
-        await _write(importer, file)
+        await _write(session, importer, file)
     except IntegrityError as error:
         raise changed_meanwhile("a name, a serial number or a barcode was taken") from error
     return report
@@ -135,11 +136,12 @@ async def take_out(
     yield header
 
 
-async def _write(importer: Importer, file: "_File") -> None:
+async def _write(session: AsyncSession, importer: Importer, file: "_File") -> None:
     await importer.prepare()
     errors = LineErrors()
     for batch in file.batches(errors, _Tally()):
-        rows = await importer.understand(batch, errors)
+        async with repository.planned_anew(session):
+            rows = await importer.understand(batch, errors)
         for error in errors.listed():
             raise changed_meanwhile(f"line {error.line}, {error.field}: {error.message}")
         await importer.write(rows)

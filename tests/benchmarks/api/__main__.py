@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks.api import load, servers
+from tests.benchmarks.api import load, servers, transfer
 from tests.benchmarks.api.ratios import Ratio, in_turns, ratio
 from tests.benchmarks.api.servers import Server, Stores
 from tests.integration.stores import SERVICE
@@ -143,6 +143,20 @@ def _against(bench: Bench, what: str, goal: float, ours: dict[str, str], theirs:
                 f"one item: {what}", goal, _getting(bench, one, path, token), _getting(bench, other, path, token)
             )
         ]
+
+
+def import_(bench: Bench) -> Found:
+    """What a file costs where there is nothing yet: a figure, without a baseline."""
+    postgres = bench.stores.postgres
+    database = postgres.migrated_database()
+    with servers.service(bench.stores, database, servers.free_port()) as service:
+        client = transfer.signed_in(service.url)
+        before = load.cpu_seconds(service.pid), load.cpu_seconds_of_all(postgres.pid)
+        seconds = transfer.import_items(client)
+        after = load.cpu_seconds(service.pid), load.cpu_seconds_of_all(postgres.pid)
+    ours, theirs = (now - then for now, then in zip(after, before, strict=True))
+    line = f"import of {transfer.ITEMS:,} items with stock: {seconds:.1f} s"
+    return [(f"{line} (CPU: {ours:.1f} s in the service, {theirs:.1f} s in PostgreSQL)", True)]
 
 
 def scale(bench: Bench) -> Found:
@@ -290,6 +304,7 @@ _BENCHMARKS: dict[str, Callable[[Bench], Found]] = {
     "middleware": middleware,
     "tracing": tracing,
     "start": start,
+    "import": import_,
     "scale": scale,
     "memory": memory,
 }

@@ -75,6 +75,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def cpu_seconds_of_all(pid: int) -> float:
+    """Of a process and its children, those that are gone too."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    gone = (int(fields[13]) + int(fields[14])) / _TICKS
+    return cpu_seconds(pid) + gone + sum(cpu_seconds(int(child)) for child in children)
+
+
 def memory_mib(pid: int, what: str = "VmRSS") -> float:
     return _number(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) / 1024
 

@@ -13,8 +13,9 @@ import psycopg2
 import pytest
 from fastapi import FastAPI
 from inventory_api.ledger.command import check_stock
-from inventory_api.transfer import endpoints
-from sqlalchemy import event
+from inventory_api.resources import Resources
+from inventory_api.transfer import endpoints, service
+from sqlalchemy import event, text
 
 from tests.integration.api.files import csv, errors_of, exported_rows, imported, send_file
 from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
@@ -54,6 +55,18 @@ async def stock_of(api: Api, sku: str) -> dict[str, int]:
     return {
         level["location"]: level["on_hand"] for level in await exported_rows(api, "stock-levels") if level["sku"] == sku
     }
+
+
+async def plans_of_the_lookup(app: FastAPI) -> tuple[int, int]:
+    """How often items were looked up by a plan made for it, and how often by one that is used again."""
+    plans = (
+        "SELECT sum(custom_plans)::integer, sum(generic_plans)::integer FROM pg_prepared_statements "
+        "WHERE statement LIKE 'SELECT items.id, items.archived_at%'"
+    )
+    resources: Resources = app.state.resources
+    async with resources.database.transaction() as session:
+        custom, generic = (await session.execute(text(plans))).one()
+    return custom, generic
 
 
 async def the_ledger_holds(postgres: Postgres, database: str) -> bool:
@@ -924,3 +937,15 @@ async def test_lines_are_looked_up_and_written_many_at_a_time(admin: Api, app: F
 
     # Twice four batches, with a handful of statements each.
     assert statements < 70
+
+
+async def test_it_looks_things_up_by_plans_for_tables_as_large_as_they_are_by_then(
+    with_settings: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan from before the import, when there was nothing, would go through the whole table for each batch."""
+    monkeypatch.setattr(service, "SIZE", 1)
+    api, app = await with_settings(database_pool_size=1, database_pool_overflow=0)
+
+    await imported(api, "items", csv("sku,name,quantity", *(f"S-{number},Drill,1" for number in range(20))))
+
+    assert await plans_of_the_lookup(app) == (40, 0)
