@@ -4,15 +4,20 @@ Valid requests are made valid by these as well, that they get further; and where
 """
 
 import json
+import os
 import re
 import zlib
+from pathlib import Path
 from typing import Any, Final
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
 from schemathesis.auths import refresh_auth
 from schemathesis.core.failures import Failure
+from schemathesis.generation.meta import TestPhase
 from schemathesis.openapi.checks import RejectedPositiveData, UnsupportedMethodResponse
+
+from tests.fuzz.known import KnownThings
 
 # Fields that don't go together: one of these sets is left out.
 _THING: Final = ({"item_id", "unit_id"}, {"item_id", "code"}, {"unit_id", "code"})
@@ -54,6 +59,8 @@ class _Session:
 
 
 _session = _Session()
+_known = KnownThings()
+_accepted: set[str] = set()
 
 
 @schemathesis.hook
@@ -61,16 +68,25 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     if _session.over and case._has_explicit_auth and not case.operation.schema.is_security_param_negated(case):
         refresh_auth(case)
         _session.over = False
-    if case.meta is not None and case.meta.generation.mode.is_positive and isinstance(case.body, dict):
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if isinstance(case.body, dict):
         case.body = going_together(_name(case), case.body)
-    if case.meta is not None and case.meta.generation.mode.is_positive and _name(case) == "export_file":
+    if _name(case) == "export_file":
         case.query = {name: value for name, value in case.query.items() if name in ("kind", "format", "archived")}
+    # That phase goes through values one by one, and none of them is to be lost.
+    if case.meta.phase.name != TestPhase.COVERAGE:
+        _known.fill_in(_name(case), case)
 
 
 @schemathesis.hook
 def after_call(context: HookContext, case: Case[Any], response: Response) -> None:
     if _name(case) in _END_A_SESSION and response.status_code < 300:
         _session.over = True
+    if response.status_code < 300 and _name(case) not in _accepted:
+        _accepted.add(_name(case))
+        with Path(os.environ["FUZZ_ACCEPTED"]).open("a") as accepted:
+            accepted.write(f"{_name(case)}\n")
 
 
 def going_together(operation: str, body: dict[str, Any]) -> dict[str, Any]:
