@@ -48,7 +48,7 @@ def first_look(*, port: int, data: str | None) -> int:
         # A PostgreSQL that is left while it starts goes on starting, and nobody knows of it any more.
         with held_back(*_ENDING):
             postgres = stack.enter_context(get_server(folder / "postgres"))
-        valkey = stack.enter_context(ValkeyServer())
+        valkey = stack.enter_context(ValkeyServer(port=_free_port()))
         address = postgres.get_uri(_DATABASE)
         _create_database(postgres.get_uri())
         _migrate(address.replace("//postgres:", f"//{_OWNER}:"))
@@ -75,6 +75,12 @@ def _end_in_order() -> None:
     # Not if it is ignored, which is what nohup does. It becomes a SIGTERM, on which Uvicorn drains.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
+
+
+def _free_port() -> int:
+    """By chance: left to itself, the server takes the first that is free, and so would another that starts just now."""
+    with listen("127.0.0.1", 0) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _create_database(url: str) -> None:

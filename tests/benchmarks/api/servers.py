@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -79,13 +78,6 @@ def baseline(found: Stores, database: str, port: int, application: str, cached: 
     quiet = ["--no-access-log", "--log-level", "error", "--loop", "uvloop", "--http", "httptools"]
     with _running([*command, *quiet], environment, port, "/items/1") as server:
         yield server
-
-
-def free_port() -> int:
-    """One that nobody listens on: what is measured must be what was started."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def sign_in(server: Server) -> str:

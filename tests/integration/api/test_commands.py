@@ -13,8 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.integration.api.services import EMAIL, PASSWORD, free_port, served
+from tests.integration.api.services import EMAIL, PASSWORD, served
 from tests.integration.conditions import PATIENCE_SECONDS, eventually
+from tests.integration.ports import free_port
 from tests.integration.stores import SERVICE, Postgres
 
 

@@ -14,8 +14,9 @@ import httpx
 import yaml
 
 from tests.cluster.local.state import layout
-from tests.integration.api.services import ServedProcess, free_port
+from tests.integration.api.services import ServedProcess
 from tests.integration.conditions import eventually
+from tests.integration.ports import free_port
 
 # What Prometheus Operator makes of a ServiceMonitor's endpoint, for the labels that a query may count on.
 _RELABELLING = [
