@@ -16,7 +16,10 @@ from tests.cluster.again import OnTheCluster
 from tests.cluster.api import as_it_was
 from tests.cluster.installation import NAME, SERVICE_PODS, Installation, is_ready
 from tests.cluster.installations import Installations
-from tests.integration.api.services import EMAIL, LENIENT, PASSWORD, Api, created
+from tests.integration.api.people import Visitor, admin, anybody, member, shelf
+from tests.integration.api.services import EMAIL, LENIENT, PASSWORD, Api
+
+__all__ = ["admin", "anybody", "member", "shelf"]
 
 TIMEOUT_SECONDS = 30
 # With a hundred callers at once, a busy machine takes longer than a service would let them wait.
@@ -68,32 +71,8 @@ def as_before(restore: Callable[[], None]) -> Iterator[None]:
 
 
 @pytest.fixture
-async def anybody(installed: Installation, as_before: None) -> AsyncIterator[Api]:
-    """Not signed in."""
-    async with client_of(installed) as api:
-        yield api
-
-
-@pytest.fixture
-async def admin(installed: Installation, as_before: None) -> AsyncIterator[Api]:
-    async with client_of(installed) as api:
-        await api.sign_in()
-        yield api
-
-
-@pytest.fixture
-async def shelf(admin: Api) -> int:
-    """A location beside the first one."""
-    return await admin.location("Shelf")
-
-
-@pytest.fixture
-async def member(installed: Installation, admin: Api) -> AsyncIterator[Api]:
-    body = {"email": "member@example.com", "name": "Mem Ber", "password": "another password"}
-    created(await admin.post("/api/v1/users", body))
-    async with client_of(installed) as api:
-        await api.sign_in(body["email"], body["password"])
-        yield api
+def visitor(installed: Installation, as_before: None) -> Visitor:
+    return lambda: client_of(installed)
 
 
 @pytest.fixture(scope="session")

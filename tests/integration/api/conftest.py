@@ -8,8 +8,11 @@ from inventory_api.reads import Reads
 from sqlalchemy import event
 
 from tests.integration.api.overlays import Overlay
-from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
+from tests.integration.api.people import Visitor, admin, anybody, member, shelf
+from tests.integration.api.services import Api, client_of, ready, running, settings_for
 from tests.integration.stores import SERVICE, Postgres, Valkey, running_postgres, running_valkey
+
+__all__ = ["admin", "anybody", "member", "shelf"]
 
 
 @pytest.fixture
@@ -44,19 +47,10 @@ async def app(postgres: Postgres, database: str, redis_url: str) -> AsyncIterato
 
 
 @pytest.fixture
-async def anybody(app: FastAPI) -> AsyncIterator[Api]:
-    """Not signed in."""
+async def visitor(app: FastAPI) -> Visitor:
     async with client_of(app) as api:
         await ready(api)
-        yield api
-
-
-@pytest.fixture
-async def admin(app: FastAPI) -> AsyncIterator[Api]:
-    async with client_of(app) as api:
-        await ready(api)
-        await api.sign_in()
-        yield api
+    return lambda: client_of(app)
 
 
 @pytest.fixture(scope="session")
@@ -65,21 +59,6 @@ async def quiet_admin(postgres: Postgres) -> AsyncIterator[Api]:
     async with running(settings_for(postgres.url(postgres.migrated_database(), SERVICE))) as app, client_of(app) as api:
         await ready(api)
         await api.sign_in()
-        yield api
-
-
-@pytest.fixture
-async def shelf(admin: Api) -> int:
-    """A location beside the first one."""
-    return await admin.location("Shelf")
-
-
-@pytest.fixture
-async def member(app: FastAPI, admin: Api) -> AsyncIterator[Api]:
-    body = {"email": "member@example.com", "name": "Mem Ber", "password": "another password"}
-    created(await admin.post("/api/v1/users", body))
-    async with client_of(app) as api:
-        await api.sign_in(body["email"], body["password"])
         yield api
 
 
