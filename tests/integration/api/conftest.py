@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from inventory_api.database import Database
 from inventory_api.reads import Reads
+from inventory_api.resources import Resources
 from sqlalchemy import event
 
 from tests.integration.api.overlays import Overlay
@@ -41,9 +43,21 @@ def own_valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-async def app(postgres: Postgres, database: str, redis_url: str) -> AsyncIterator[FastAPI]:
-    async with running(settings_for(postgres.url(database, SERVICE), redis_url=redis_url)) as app:
+async def app(
+    request: pytest.FixtureRequest, postgres: Postgres, database: str, redis_url: str
+) -> AsyncIterator[FastAPI]:
+    """A service with the settings that the tests of a file are marked with, if they are."""
+    mark = request.node.get_closest_marker("settings")
+    given = mark.kwargs if mark else {}
+    async with running(settings_for(postgres.url(database, SERVICE), redis_url=redis_url, **given)) as app:
         yield app
+
+
+@pytest.fixture
+def pod(app: FastAPI) -> Database:
+    """The database as a pod of the service has it."""
+    resources: Resources = app.state.resources
+    return resources.database
 
 
 @pytest.fixture

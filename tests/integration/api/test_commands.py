@@ -85,6 +85,10 @@ class FirstLook:
                 preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
 
+    def await_words(self, words: str) -> None:
+        # Of all that is started at the same time, PostgreSQL creates one cluster after the other.
+        eventually(lambda: self.says(words), seconds=60)
+
     def says(self, words: str) -> bool:
         return words in self.log()
 
@@ -128,7 +132,7 @@ def first_look() -> Iterator[FirstLook]:
 
 
 def test_dev_gives_a_first_look_and_leaves_nothing_behind(first_look: FirstLook) -> None:
-    eventually(lambda: first_look.says(" ready"))
+    first_look.await_words(" ready")
     password = re.search(r'"password": "(.+?)"', first_look.log())
     assert password is not None
     url = f"http://127.0.0.1:{first_look.port}"
@@ -155,7 +159,7 @@ def test_dev_gives_a_first_look_and_leaves_nothing_behind(first_look: FirstLook)
 def test_dev_leaves_nothing_behind_whenever_and_however_it_is_ended(
     first_look: FirstLook, moment: str, told: signal.Signals, codes: set[int]
 ) -> None:
-    eventually(lambda: first_look.says(moment))
+    first_look.await_words(moment)
 
     first_look.process.send_signal(told)
 
@@ -166,7 +170,7 @@ def test_dev_leaves_nothing_behind_whenever_and_however_it_is_ended(
 
 def test_dev_outlives_its_terminal_under_nohup() -> None:
     with looking("nohup") as first_look:
-        eventually(lambda: first_look.says(" ready"))
+        first_look.await_words(" ready")
         first_look.process.send_signal(signal.SIGHUP)
         with urlopen(f"http://127.0.0.1:{first_look.port}/livez") as answer:
             assert answer.status == 200

@@ -14,9 +14,7 @@ from inventory_api.migrations.result import Result
 from inventory_api.migrations.revisions import Image
 from inventory_api.migrations.rule import objections
 
-from tests.integration.api.overlays import Overlay
-from tests.integration.api.services import client_of, ready, running, settings_for, unready_because_of
-from tests.integration.api.test_migrations import (
+from tests.integration.api.migrating import (
     ADD_COLUMN,
     CHECKOUT,
     CONTRACTS,
@@ -28,6 +26,8 @@ from tests.integration.api.test_migrations import (
     steady_queries,
     waits_for_the_lock,
 )
+from tests.integration.api.overlays import Overlay
+from tests.integration.api.services import client_of, ready, running, settings_for, unready_because_of
 from tests.integration.conditions import PATIENCE_SECONDS, eventually
 from tests.integration.stores import OWNER, SERVICE, Postgres
 
