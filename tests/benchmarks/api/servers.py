@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 from tests.benchmarks.api.load import OTHERS_CORE, SERVER_CORE
-from tests.integration.stores import SERVICE, Postgres, running_postgres
+from tests.integration.stores import SAFE, SERVICE, Postgres, running_postgres
 
 EMAIL, PASSWORD = "admin@example.com", "a long password"
 _PATIENCE_SECONDS = 30
@@ -42,8 +42,7 @@ def stores() -> Iterator[Stores]:
     os.sched_setaffinity(0, {OTHERS_CORE})
     with running_postgres() as postgres, ValkeyServer() as valkey:
         # Tests do without; a benchmark that compares transactions must not.
-        postgres.execute("ALTER SYSTEM SET fsync = on")
-        postgres.execute("ALTER SYSTEM SET shared_buffers = '512MB'")
+        postgres.configure({**SAFE, "shared_buffers": "'512MB'"})
         postgres.restart()
         yield Stores(postgres, valkey.connection_url)
 
