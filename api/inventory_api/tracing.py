@@ -71,8 +71,9 @@ class Tracing:
             span_limits=SpanLimits(max_attribute_length=_LONGEST_ATTRIBUTE),
         )
         self._provider.add_span_processor(BatchSpanProcessor(WatchedExporter(exporter, metrics)))
-        # What they have to say comes with every batch; WatchedExporter says it once.
-        for noisy in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):
+        # What they have to say comes with every batch, and WatchedExporter says it once; or with every value that is
+        # too long and cut short, as it is meant to be.
+        for noisy in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.attributes"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
         # Before the instrumentation's own, which would send the server's words, and with them what is in the row.
         event.listen(engine.sync_engine, "handle_error", _end_failed_statement)
