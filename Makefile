@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
+# Tests also wait: three processes of them keep two cores busy. Each has its own PostgreSQL, Valkey and Prometheus.
+WORKERS ?= 3
+PYTEST := $(RUN)/pytest -q --numprocesses=$(WORKERS) --dist=worksteal --durations=10
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api fuzz simulate openapi crd lock clean
@@ -41,11 +44,11 @@ check: $(VENV)/ready ## ruff, mypy, import contracts
 
 unit: $(VENV)/ready ## Pure logic, and the chart as it renders
 	@$(LOCAL) tool helm >/dev/null
-	$(RUN)/pytest -q tests/unit
+	$(PYTEST) tests/unit
 
 integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey, and judged by a real Prometheus
 	@$(LOCAL) tool prometheus >/dev/null
-	$(RUN)/pytest -q tests/integration
+	$(PYTEST) tests/integration
 
 cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
 	$(RUN)/pytest -s -q --durations=10 tests/cluster
