@@ -107,11 +107,13 @@ class FirstLook:
             os.kill(process, signal.SIGKILL)
 
     def _processes(self) -> Iterator[int]:
-        for command in Path("/proc").glob("[0-9]*/cmdline"):
+        for process in Path("/proc").glob("[0-9]*"):
             # It may have ended meanwhile.
             with suppress(OSError):
-                if str(self._folder) in command.read_text(errors="replace"):
-                    yield int(command.parent.name)
+                # Valkey, once it runs, no longer says with which file it was started; but where it works.
+                known = (process / "cmdline").read_text(errors="replace"), str((process / "cwd").readlink())
+                if any(str(self._folder) in each for each in known):
+                    yield int(process.name)
 
 
 @contextmanager
