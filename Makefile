@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 LOCAL := $(PYTHON) tests/cluster/local
-# Tests also wait: three processes of them keep two cores busy. Each has its own PostgreSQL, Valkey and Prometheus.
+# Three processes of them keep two cores busy. Each has its own PostgreSQL, Valkey and Prometheus.
 WORKERS ?= 3
 PYTEST := $(RUN)/pytest -q --numprocesses=$(WORKERS) --dist=worksteal --durations=10
 
