@@ -43,7 +43,7 @@ check: $(VENV)/ready ## ruff, mypy, import contracts
 	$(RUN)/lint-imports
 
 unit: $(VENV)/ready ## Pure logic, and the chart as it renders
-	@$(LOCAL) tool helm >/dev/null
+	@$(LOCAL) tool helm chromium >/dev/null
 	$(PYTEST) tests/unit
 
 integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey, and judged by a real Prometheus

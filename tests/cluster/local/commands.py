@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.local import build, choice, images, node, release, skaffold, state
+from tests.cluster.local import build, choice, images, node, release, skaffold, state, system
 from tests.cluster.local.console import Problem, say
+
+_OTHER_TOOLS = ("chromium", "kubectl", "prometheus-crds")
 
 
 def main(words: Sequence[str]) -> int:
@@ -42,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         verbs.add_parser(name, help=verb.__doc__).set_defaults(verb=verb)
     asked = verbs.add_parser("tool", help=tool.__doc__)
-    asked.add_argument("names", nargs="+", choices=[*build.PROGRAMS, "kubectl", "prometheus-crds"], metavar="NAME")
+    asked.add_argument("names", nargs="+", choices=[*build.PROGRAMS, *_OTHER_TOOLS], metavar="NAME")
     asked.set_defaults(verb=tool)
     asked = verbs.add_parser("skaffold", help="skaffold with this cluster's settings", add_help=False)
     asked.add_argument("words", nargs=argparse.REMAINDER)
@@ -124,14 +126,18 @@ def demo_release(arguments: argparse.Namespace) -> None:
 
 
 def tool(arguments: argparse.Namespace) -> None:
-    """build programs that only tests need, and print their paths"""
+    """build or install programs that only tests need, and print their paths"""
     where = state.layout()
     with state.lock(where, f"tool {' '.join(arguments.names)}"):
         for name in arguments.names:
             print(_tool(where, name))
 
 
-def _tool(where: state.Layout, name: str) -> Path:
+def _tool(where: state.Layout, name: str) -> Path | str:
+    if name == "chromium":
+        if system.may_install():
+            system.install_packages(system.BROWSER)
+        return system.program(name) or "no Chromium is installed, so what needs one is not tested"
     if name == "prometheus-crds":
         archive = build.download(build.PROMETHEUS_OPERATOR, build.TOOLS[build.PROMETHEUS_OPERATOR])
         return archive / "example" / "prometheus-operator-crd"

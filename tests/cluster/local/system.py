@@ -35,6 +35,8 @@ PACKAGES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
 
+# The dashboard is tested in it where it is there or can be.
+BROWSER = {"chromium": "chromium"}
 
 SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -85,21 +87,25 @@ def run(
 # Packages
 
 
-def missing_packages() -> list[str]:
+def missing_packages(packages: Mapping[str, str]) -> list[str]:
     return [
         package
-        for needed, package in PACKAGES.items()
+        for needed, package in packages.items()
         if not (Path(needed).exists() if needed.startswith("/") else program(needed))
     ]
 
 
-def install_packages() -> None:
-    missing = missing_packages()
+def may_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install_packages(packages: Mapping[str, str] = PACKAGES) -> None:
+    missing = missing_packages(packages)
     if not missing:
         return
     command = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Problem(f"The cluster needs what these packages of Debian or Ubuntu bring. As root: {command}")
+    if not may_install():
+        raise Problem(f"This needs what these packages of Debian or Ubuntu bring. As root: {command}")
     say(f"  installing packages of the system: {' '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     with step("system packages"):
