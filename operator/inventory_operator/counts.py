@@ -32,11 +32,12 @@ def routed_share(weight: int, replicas: int) -> int:
     return min(replicas, max(1, math.ceil(weight * replicas / 100)))
 
 
-def bearable_weight(wanted: int, stable: Deployment, replicas: int) -> int:
-    """The candidate's weight (percent), at least `wanted`, that leaves the stable release no more than it can bear."""
-    if not replicas:
-        return wanted
-    return max(wanted, 100 - math.floor(100 * min(stable.serving, replicas) / replicas))
+def bearable(app: App, ready: int) -> int:
+    """What so many ready pods bear of the requests, in percent; as many as maxUnavailable may lack."""
+    _, unavailable = amounts(app)
+    if not app.replicas:
+        return 100
+    return min(100, 100 * (ready + unavailable) // app.replicas) if ready else 0
 
 
 def balance(app: App, keep: Deployment, others: Iterable[Deployment], weight: int = 100) -> dict[str, int]:

@@ -20,8 +20,8 @@ def observe_app(observed: Observed, plan: Plan) -> None:
     key = (observed.app.namespace, observed.app.name)
     for phase in Phase:
         APP_PHASE.labels(*key, phase.value).set(phase is plan.outcome.phase)
-    APP_REVISION.labels(*key, "stable").set(plan.stable.record.revision if plan.stable else 0)
-    APP_REVISION.labels(*key, "candidate").set(plan.candidate.record.revision if plan.candidate else 0)
+    for role, release in (("stable", observed.stable), ("candidate", plan.candidate)):
+        APP_REVISION.labels(*key, role).set(release.record.revision if release else 0)
 
 
 def forget(namespace: str, name: str) -> None:

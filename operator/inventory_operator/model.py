@@ -5,10 +5,11 @@ Nothing here talks to anybody. `observe` fills these, `plan` decides over them, 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema
@@ -421,15 +422,52 @@ class Observed:
     leaving: tuple[str, ...] = ()
     """Those of a deleted InventoryApp of the same name: the cluster is about to take them away."""
 
+    @cached_property
+    def releases(self) -> tuple[Deployment, ...]:
+        """Those that aren't being deleted."""
+        return tuple(d for d in self.deployments if not d.deleting)
 
-def newest_schema(deployments: Iterable[Deployment]) -> tuple[datetime, DatabaseSchema] | None:
-    """When and what the newest report of any release's Job said that the database has."""
-    seen = [
-        (d.record.schema_seen, d.record.database_schema)
-        for d in deployments
-        if d.record.schema_seen and d.record.database_schema
-    ]
-    return max(seen, key=lambda report: report[0], default=None)
+    @cached_property
+    def stable(self) -> Deployment | None:
+        """The release that serves by default."""
+        promoted = (d for d in self.releases if d.record.stage is Stage.PROMOTED)
+        return max(promoted, key=lambda d: d.record.revision, default=None)
+
+    @cached_property
+    def target(self) -> Deployment | None:
+        """The release that the spec describes."""
+        return next((d for d in self.releases if d.release == self.app.release), None)
+
+    @property
+    def on_their_way(self) -> bool:
+        """A candidate is, though it may be about to be given up: no work on the database begins beside it."""
+        return any(d.record.stage in (Stage.MIGRATING, Stage.ROLLING) for d in self.releases)
+
+    def pods_of(self, release: Deployment) -> list[Pod]:
+        """Without those that are being deleted."""
+        return [p for p in self.pods if p.owner == release.release and not p.deleting]
+
+    @cached_property
+    def schema(self) -> tuple[datetime, DatabaseSchema] | None:
+        """When and what the newest report of any release's Job said that the database has."""
+        seen = [
+            (d.record.schema_seen, d.record.database_schema)
+            for d in self.releases
+            if d.record.schema_seen and d.record.database_schema
+        ]
+        return max(seen, key=lambda report: report[0], default=None)
+
+    @cached_property
+    def operation(self) -> Operation | None:
+        """The newest one, under way or over."""
+        found = (d.record.operation for d in self.releases if d.record.operation)
+        return max(found, key=lambda operation: operation.number, default=None)
+
+    @property
+    def operation_number(self) -> int:
+        """Its number, 0 if there was none; the status remembers it when its Deployment is forgotten."""
+        remembered = int((self.app.status.get("operation") or {}).get("number", 0))
+        return max(self.operation.number if self.operation else 0, remembered)
 
 
 # --- what is to be done -------------------------------------------------------------------------------------------
@@ -595,11 +633,15 @@ class Plan:
     actions: tuple[Action, ...] = ()
     check_after: float | None = None
     """Seconds until a deadline wants a look, though nothing may have changed."""
-    stable: Deployment | None = None
     candidate: Deployment | None = None
     weight: int = 0
     """Of the candidate, in percent, as it is meant to be now."""
     commands: tuple[CommandState, ...] = ()
+
+
+def seconds_to(until: datetime | None, now: datetime) -> float | None:
+    """Not sooner than in half a second: what is past by then has been looked at."""
+    return max(0.5, (until - now).total_seconds()) if until else None
 
 
 # --- canonical forms ----------------------------------------------------------------------------------------------

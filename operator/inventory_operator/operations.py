@@ -4,152 +4,176 @@ While one is under way nothing else is begun. Its intent is on a Deployment befo
 tried again until told.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from inventory_api.migrations.rule import DatabaseSchema, objections
 
-from . import jobs
+from . import commands, jobs
 from .commands import Order
 from .job_manifests import restorable
 from .model import (
     Action,
-    App,
     CreateJob,
     Deployment,
     Emit,
     Json,
     Observed,
     Operation,
+    Outcome,
     Phase,
+    Plan,
     Record,
     Stage,
     UpdateDeployment,
     Work,
     WorkStage,
-    newest_schema,
+    seconds_to,
 )
+from .traffic import Shift
 
 PHASES = {Work.CONTRACT: Phase.CONTRACTING, Work.DOWNGRADE: Phase.DOWNGRADING, Work.RESTORE: Phase.RESTORING}
 REASONS = {Work.CONTRACT: "ContractFailed", Work.DOWNGRADE: "DowngradeFailed", Work.RESTORE: "RestoreFailed"}
 
 
 @dataclass(frozen=True)
-class Doing:
-    """What the present stage of an operation is about."""
+class Soak:
+    """A contract that is to come: what it waits for, and until when."""
 
-    reason: str
     said: str
-    actions: tuple[Action, ...] = ()
     until: datetime | None = None
-    stops_service: bool = False
 
 
 # --- which one, and when ------------------------------------------------------------------------------------------
 
 
-def last(deployments: Iterable[Deployment]) -> Operation | None:
-    """The newest operation of an app, under way or over."""
-    found = [d.record.operation for d in deployments if d.record.operation]
-    return max(found, key=lambda operation: operation.number, default=None)
+def ordered(observed: Observed, now: datetime) -> Plan | None:
+    """What was ordered begins when nothing else is under way; what makes no sense is refused and said."""
+    order = commands.operation_ordered(observed.app, observed.operation_number)
+    if order is None or observed.app.migrations is None or (observed.on_their_way and order.command != Work.RESTORE):
+        return None
+    stable = observed.stable
+    if order.command == Work.CONTRACT and (stable is None or observed.target is not stable):
+        return None
+    holder = stable or max(observed.releases, key=lambda d: d.record.revision, default=None)
+    if holder is None:
+        return None
+    try:
+        begun = _BEGINS[Work(order.command)](observed, now, order, holder)
+    except _RefusedError as refused:
+        kind = Work(order.command)
+        begun = Operation(kind, order.number, WorkStage.FAILED, now, order.revision, message=str(refused), ended=now)
+    return _begin(observed, holder, begun)
 
 
-def last_number(app: App, deployments: Iterable[Deployment]) -> int:
-    """Its number, 0 if there was none; the status remembers it when its Deployment is forgotten."""
-    found = last(deployments)
-    remembered = int((app.status.get("operation") or {}).get("number", 0))
-    return max(found.number if found else 0, remembered)
+def contract_due(observed: Observed, now: datetime, stable: Deployment) -> Plan | Soak | None:
+    """The contract begins, or what it waits for; None if there is nothing to contract."""
+    app, pending = observed.app, _pending(observed, stable)
+    if app.migrations is None or not pending or not stable.record.ended:
+        return None
+    names, number, last = ", ".join(pending), observed.operation_number + 1, observed.operation
+    # Since the promotion something was contracted, failed to be, or was taken back: a person decides what is next.
+    manual = last is not None and last.started >= stable.record.ended
+    if manual or not app.migrations.contract.automatic:
+        order = f"inventory.dev/contract={app.uid}/{stable.record.revision}/{number}"
+        return Soak(f"; contract {names} waits for the order {order}")
+    due = stable.record.ended + timedelta(seconds=app.migrations.contract.soak)
+    if now < due:
+        return Soak(f"; contract {names} follows at {due:%Y-%m-%d %H:%M:%S} UTC", due)
+    return _begin(observed, stable, _contract(observed, now, number, stable))
 
 
-def under_way(deployments: Iterable[Deployment]) -> Deployment | None:
-    """The Deployment that keeps the operation which isn't over."""
-    going = [d for d in deployments if d.record.operation and d.record.operation.going]
-    return max(going, key=lambda d: d.record.operation.number if d.record.operation else 0, default=None)
-
-
-def pending_contract(stable: Deployment, deployments: Iterable[Deployment]) -> tuple[str, ...]:
-    """The contract revisions of the stable release that the database does not have yet."""
-    known, image = newest_schema(deployments), stable.record.image_schema
-    if known is None or image is None:
-        return ()
-    return tuple(revision for revision in image.contract if revision not in known[1].contract)
-
-
-def manual(stable: Deployment, deployments: Iterable[Deployment]) -> bool:
-    """Since the promotion something was contracted, failed to be, or was taken back: a person decides what is next."""
-    found = last(deployments)
-    return found is not None and stable.record.ended is not None and found.started >= stable.record.ended
-
-
-def unclear_since(seen: datetime, deployments: Iterable[Deployment]) -> bool:
+def unclear_since(observed: Observed, seen: datetime) -> bool:
     """Whether the schema may be another one than was seen then: an operation failed since, and left no report."""
-    found = (d.record.operation for d in deployments if d.record.operation)
+    found = (d.record.operation for d in observed.releases if d.record.operation)
     return any(each.unclear and each.ended and each.ended > seen for each in found)
 
 
-def made_way_for(target: Deployment, deployments: Iterable[Deployment]) -> bool:
+def made_way_for(observed: Observed, record: Record) -> bool:
     """Whether a release that was refused may come now, because somebody ordered a way back for it since."""
-    found, record = last(deployments), target.record
-    if found is None or found.stage is not WorkStage.DONE or (record.ended and found.started < record.ended):
+    last = observed.operation
+    if last is None or last.stage is not WorkStage.DONE or (record.ended and last.started < record.ended):
         return False
     # After a restore nothing serves: whatever is asked for may come.
-    return found.kind is Work.RESTORE or (found.kind is Work.DOWNGRADE and found.revision == record.revision)
+    return last.kind is Work.RESTORE or (last.kind is Work.DOWNGRADE and last.revision == record.revision)
 
 
 # --- the begin ----------------------------------------------------------------------------------------------------
 
 
-def contract(number: int, stable: Deployment, deployments: Sequence[Deployment], now: datetime) -> Operation:
+class _RefusedError(Exception):
+    """Why an order makes no sense."""
+
+
+def _begin(observed: Observed, holder: Deployment, begun: Operation) -> Plan:
+    """The intent, written down; or the refusal, which uses the number up."""
+    said = sentence(begun)
+    kind = "Warning" if begun.stage is WorkStage.FAILED else "Normal"
+    if observed.schema and unclear_since(observed, observed.schema[0]):
+        begun = replace(begun, unclear=True)  # it takes the place of the one that left it so
+    update = UpdateDeployment(holder, record=replace(holder.record, operation=begun))
+    event = Emit(kind, f"{begun.kind.value.title()}Begun", said)
+    return Plan(Outcome(PHASES[begun.kind], "OperationBegun", f"{said}."), (update, event))
+
+
+def _contract(observed: Observed, now: datetime, number: int, stable: Deployment) -> Operation:
     """The contract of the stable release, which names beforehand whom it shuts out."""
-    pending = pending_contract(stable, deployments)
-    lost = _shut_out(stable, deployments, pending)
+    pending = _pending(observed, stable)
+    lost = _shut_out(observed, stable, pending)
     after = f"no way back then to revision {', '.join(map(str, lost))}" if lost else "it shuts out none that is kept"
     message = f"contract {', '.join(pending)} of revision {stable.record.revision}: {after}"
     return Operation(Work.CONTRACT, number, WorkStage.DRAINING, now, stable.record.revision, message=message)
 
 
-def ordered(app: App, order: Order, holder: Deployment, deployments: Sequence[Deployment], now: datetime) -> Operation:
-    """What was ordered: begun, or refused with the reason."""
-    if order.command == Work.CONTRACT:
-        if order.revision != holder.record.revision:
-            said = f"revision {order.revision} does not serve, revision {holder.record.revision} does"
-            return _refused(order, now, said)
-        if not pending_contract(holder, deployments):
-            return _refused(order, now, f"revision {order.revision} has no contract migration that is not applied")
-        return contract(order.number, holder, deployments, now)
-    if order.command == Work.DOWNGRADE:
-        return _downgrade(order, holder, deployments, now)
-    backup = next((d.record.backup for d in deployments if d.record.revision == order.revision), "")
-    if not backup:
-        return _refused(
-            order, now, f"no backup is known that was taken before the contract of revision {order.revision}"
-        )
-    if not restorable(app.migrations.backup if app.migrations else None):
-        return _refused(order, now, "spec.migrations.backup says no way to restore")
-    message = f"the backup {backup} is restored; the service stops for it"
-    return Operation(Work.RESTORE, order.number, WorkStage.DRAINING, now, order.revision, backup, message)
+def _contract_ordered(observed: Observed, now: datetime, order: Order, holder: Deployment) -> Operation:
+    if order.revision != holder.record.revision:
+        raise _RefusedError(f"revision {order.revision} does not serve, revision {holder.record.revision} does")
+    if not _pending(observed, holder):
+        raise _RefusedError(f"revision {order.revision} has no contract migration that is not applied")
+    return _contract(observed, now, order.number, holder)
 
 
-def _downgrade(order: Order, holder: Deployment, deployments: Sequence[Deployment], now: datetime) -> Operation:
-    target = next((d for d in deployments if d.record.revision == order.revision), None)
-    known, image = newest_schema(deployments), holder.record.image_schema
-    if target is None or target.record.image_schema is None or known is None or image is None:
-        return _refused(order, now, f"what revision {order.revision} knows of the schema is not known")
-    goes = [revision for revision in known[1].contract if revision not in target.record.image_schema.contract]
+def _downgrade(observed: Observed, now: datetime, order: Order, holder: Deployment) -> Operation:
+    target, image = _of_revision(observed, order.revision), holder.record.image_schema
+    if target is None or target.record.image_schema is None or observed.schema is None or image is None:
+        raise _RefusedError(f"what revision {order.revision} knows of the schema is not known")
+    _, schema = observed.schema
+    goes = [revision for revision in schema.contract if revision not in target.record.image_schema.contract]
     if not goes:
-        return _refused(order, now, f"no contract migration is applied that revision {order.revision} does not know")
-    stays = tuple(revision for revision in known[1].contract if revision not in goes)
-    after = DatabaseSchema(known[1].expand, stays)
-    if against := objections(image, after):
-        said = f"revision {holder.record.revision}, which serves, would not run on it: {against[0].rstrip('.')}"
-        return _refused(order, now, said)
+        raise _RefusedError(f"no contract migration is applied that revision {order.revision} does not know")
+    stays = tuple(revision for revision in schema.contract if revision not in goes)
+    if against := objections(image, DatabaseSchema(schema.expand, stays)):
+        serving = holder.record.revision
+        raise _RefusedError(f"revision {serving}, which serves, would not run on it: {against[0].rstrip('.')}")
     message = f"contract {', '.join(goes)} is taken back, so that revision {order.revision} fits"
     return Operation(Work.DOWNGRADE, order.number, WorkStage.DRAINING, now, order.revision, message=message)
 
 
-def _refused(order: Order, now: datetime, said: str) -> Operation:
-    return Operation(Work(order.command), order.number, WorkStage.FAILED, now, order.revision, message=said, ended=now)
+def _restore(observed: Observed, now: datetime, order: Order, _: Deployment) -> Operation:
+    target, migrations = _of_revision(observed, order.revision), observed.app.migrations
+    if target is None or not target.record.backup:
+        raise _RefusedError(f"no backup is known that was taken before the contract of revision {order.revision}")
+    if not restorable(migrations.backup if migrations else None):
+        raise _RefusedError("spec.migrations.backup says no way to restore")
+    backup = target.record.backup
+    message = f"the backup {backup} is restored; the service stops for it"
+    return Operation(Work.RESTORE, order.number, WorkStage.DRAINING, now, order.revision, backup, message)
+
+
+_BEGINS = {Work.CONTRACT: _contract_ordered, Work.DOWNGRADE: _downgrade, Work.RESTORE: _restore}
+
+
+def _pending(observed: Observed, stable: Deployment) -> tuple[str, ...]:
+    """The contract revisions of the stable release that the database does not have yet."""
+    image = stable.record.image_schema
+    if observed.schema is None or image is None:
+        return ()
+    return tuple(revision for revision in image.contract if revision not in observed.schema[1].contract)
+
+
+def _of_revision(observed: Observed, revision: int) -> Deployment | None:
+    return next((d for d in observed.releases if d.record.revision == revision), None)
 
 
 def sentence(operation: Operation) -> str:
@@ -162,23 +186,23 @@ def sentence(operation: Operation) -> str:
 # --- under way ----------------------------------------------------------------------------------------------------
 
 
-def go_on(observed: Observed, now: datetime, deployments: Sequence[Deployment], holder: Deployment) -> Doing:
-    """The present stage of the operation that a Deployment keeps."""
-    operation = holder.record.operation
-    if operation is None or observed.app.migrations is None:
-        raise ValueError("there is no operation, or no migrations any more")
-    return _Work(observed, now, deployments, holder, operation).doing()
+def under_way(observed: Observed, now: datetime) -> Plan | None:
+    """The present stage of the operation that isn't over: nothing else begins before it ends."""
+    operation = observed.operation
+    if operation is None or not operation.going:
+        return None
+    holder = next(d for d in observed.releases if d.record.operation is operation)
+    return _Work(observed, now, holder, operation).plan()
 
 
 @dataclass(frozen=True)
 class _Work:
     observed: Observed
     now: datetime
-    deployments: Sequence[Deployment]
     holder: Deployment
     operation: Operation
 
-    def doing(self) -> Doing:
+    def plan(self) -> Plan:
         match self.operation.stage:
             case WorkStage.DRAINING:
                 return self._draining()
@@ -191,13 +215,14 @@ class _Work:
 
     @property
     def _stops(self) -> bool:
+        """It takes the pods of its own release too."""
         return self.operation.kind is Work.RESTORE
 
-    def _draining(self) -> Doing:
+    def _draining(self) -> Plan:
         """No pod of what it breaks is left, terminating ones counted; the command itself looks for their sessions."""
-        going = {d.release for d in self.deployments if self._stops or d is not self.holder}
+        going = {d.release for d in self.observed.releases if self._stops or d is not self.holder}
         left = [p.name for p in self.observed.pods if p.owner in going and not p.finished]
-        counted = [d.name for d in self.deployments if d.release in going and (d.pods or d.replicas)]
+        counted = [d.name for d in self.observed.releases if d.release in going and (d.pods or d.replicas)]
         if left or counted:
             soon = self.now + timedelta(seconds=jobs.ENDING_SECONDS)
             names = ", ".join((left or counted)[:3])
@@ -205,7 +230,7 @@ class _Work:
         backs_up = self.operation.kind is Work.CONTRACT and self._backup is not None
         return self._to(WorkStage.BACKUP if backs_up else WorkStage.RUNNING, "no pod that it breaks is left")
 
-    def _backing_up(self) -> Doing:
+    def _backing_up(self) -> Plan:
         match self._job("backup", (), self._backup, "backs up the database"):
             case jobs.Going(said, actions, until):
                 return self._doing(said, *actions, until=until)
@@ -217,7 +242,7 @@ class _Work:
                 event = Emit("Normal", "BackupTaken", f"Backup before contract {self.operation.number}: {said}")
                 return self._doing(f"has its backup: {said}", UpdateDeployment(self.holder, record=record), event)
 
-    def _running(self) -> Doing:
+    def _running(self) -> Plan:
         kind = self.operation.kind
         if kind is Work.RESTORE:
             job: Json = {**(self._backup or {}), "reference": self.operation.backup}
@@ -236,7 +261,7 @@ class _Work:
                     return self._to(WorkStage.LOOKING, f"the backup is restored ({said})")
                 return self._done(report)
 
-    def _looking(self) -> Doing:
+    def _looking(self) -> Plan:
         match self._job("look", ("migrate", "status"), None, "looks what the database has now"):
             case jobs.Going(said, actions, until):
                 return self._doing(said, *actions, until=until)
@@ -248,13 +273,13 @@ class _Work:
                     raise AssertionError("a run of the migration command is done only with its report")
                 return self._done(report)
 
-    def _done(self, report: jobs.Report) -> Doing:
+    def _done(self, report: jobs.Report) -> Plan:
         """What the database has is known anew; releases that can't run on it are none to go back to by themselves."""
         ended = replace(self.operation, stage=WorkStage.DONE, ended=self.now)
         record = replace(self.holder.record, operation=ended, database_schema=report.database, schema_seen=self.now)
         others: list[Action] = []
         if self._stops:
-            for other in self.deployments:
+            for other in self.observed.releases:
                 serves_no_more = other.record.stage is Stage.PROMOTED and not _fits(other.record, report.database)
                 # What was on its way has migrated another database than this one: it begins anew.
                 if serves_no_more or other.record.stage in (Stage.MIGRATING, Stage.ROLLING):
@@ -268,7 +293,7 @@ class _Work:
         # What ends the operation comes last: without it, all of this is done again.
         return self._doing("is done", *others, UpdateDeployment(self.holder, record=record), event)
 
-    def _failed(self, said: str, *actions: Action, report: jobs.Report | None = None) -> Doing:
+    def _failed(self, said: str, *actions: Action, report: jobs.Report | None = None) -> Plan:
         unclear = self.operation.unclear or self.operation.stage is WorkStage.RUNNING
         ended = replace(self.operation, stage=WorkStage.FAILED, ended=self.now, message=said, unclear=unclear)
         record = replace(self.holder.record, operation=ended)
@@ -281,18 +306,22 @@ class _Work:
 
     def _forgotten(self) -> Iterable[Action]:
         """What others knew of the schema is of yesterday: whatever comes next looks for itself, by its expand Job."""
-        for other in self.deployments:
+        for other in self.observed.releases:
             if other is not self.holder:
                 yield UpdateDeployment(other, record=_of_unknown_schema(other.record))
 
-    def _to(self, stage: WorkStage, said: str) -> Doing:
+    def _to(self, stage: WorkStage, said: str) -> Plan:
         record = replace(self.holder.record, operation=replace(self.operation, stage=stage))
         return self._doing(said, UpdateDeployment(self.holder, record=record))
 
-    def _doing(self, said: str, *actions: Action, until: datetime | None = None) -> Doing:
-        name = f"{self.operation.kind.value.title()} {self.operation.number}"
-        reason = f"{self.operation.kind.value.title()}UnderWay"
-        return Doing(reason, f"{name} {said} ({self.operation.message})", tuple(actions), until, self._stops)
+    def _doing(self, said: str, *actions: Action, until: datetime | None = None) -> Plan:
+        operation, kind = self.operation, self.operation.kind
+        said = f"{kind.value.title()} {operation.number} {said} ({operation.message})."
+        kept: Iterable[Action] = Shift(self.observed, self.now).settle(self.holder, alone=True)
+        if self._stops:
+            kept = (UpdateDeployment(d, replicas=0) for d in self.observed.releases if d.replicas)
+        outcome = Outcome(PHASES[kind], f"{kind.value.title()}UnderWay", said)
+        return Plan(outcome, (*kept, *actions), seconds_to(until, self.now))
 
     def _job(self, step: str, arguments: tuple[str, ...], job: Json | None, what: str) -> jobs.State:
         record = self.holder.record
@@ -309,8 +338,7 @@ class _Work:
 
     def _downgrade_to(self) -> str:
         """The newest contract revision that stays, or `base`."""
-        known = newest_schema(self.deployments)
-        target = next((d for d in self.deployments if d.record.revision == self.operation.revision), None)
+        known, target = self.observed.schema, _of_revision(self.observed, self.operation.revision)
         image = target.record.image_schema if target else None
         stays = [r for r in known[1].contract if r in image.contract] if known and image else []
         return stays[-1] if stays else "base"
@@ -319,16 +347,15 @@ class _Work:
 # --- the compatibility rule, for people ---------------------------------------------------------------------------
 
 
-def ways_out(app: App, target: Deployment, deployments: Sequence[Deployment], database: DatabaseSchema) -> str:
+def ways_out(observed: Observed, target: Deployment, database: DatabaseSchema) -> str:
     """The three ways for a release that the schema shuts out: one that fits, the downgrade, the restore."""
-    fit = [
-        d for d in deployments if d is not target and _fits(d.record, database) and d.record.stage is not Stage.FAILED
-    ]
+    app, number = observed.app, observed.operation_number + 1
+    others = [d for d in observed.releases if d is not target and d.record.stage is not Stage.FAILED]
+    fit = [d for d in others if _fits(d.record, database)]
     best = max(fit, key=lambda d: d.record.revision, default=None)
     newest = f"apply revision {best.record.revision} ({best.record.image})" if best else "apply a newer release"
-    number = last_number(app, deployments) + 1
     down = f"inventory.dev/downgrade={app.uid}/{target.record.revision}/{number}"
-    backups = [d for d in deployments if d.record.backup]
+    backups = [d for d in observed.releases if d.record.backup]
     backed = max(backups, key=lambda d: d.record.revision, default=None)
     restore = (
         f"restore the backup {backed.record.backup} by the order "
@@ -349,9 +376,9 @@ def _fits(record: Record, database: DatabaseSchema) -> bool:
     return record.image_schema is not None and not objections(record.image_schema, database)
 
 
-def _shut_out(stable: Deployment, deployments: Sequence[Deployment], pending: tuple[str, ...]) -> list[int]:
-    known = newest_schema(deployments)
-    if known is None:
+def _shut_out(observed: Observed, stable: Deployment, pending: tuple[str, ...]) -> list[int]:
+    if observed.schema is None:
         return []
-    after = DatabaseSchema(known[1].expand, (*known[1].contract, *pending))
-    return sorted(d.record.revision for d in deployments if d is not stable and not _fits(d.record, after))
+    _, schema = observed.schema
+    after = DatabaseSchema(schema.expand, (*schema.contract, *pending))
+    return sorted(d.record.revision for d in observed.releases if d is not stable and not _fits(d.record, after))

@@ -111,10 +111,8 @@ class Reconciler:
 
     def _tell(self, observed: Observed, decided: Plan) -> None:
         app = observed.app
-        roles = {
-            "stableRevision": decided.stable.record.revision if decided.stable else None,
-            "candidateRevision": decided.candidate.record.revision if decided.candidate else None,
-        }
+        releases = {"stableRevision": observed.stable, "candidateRevision": decided.candidate}
+        roles = {role: release.record.revision if release else None for role, release in releases.items()}
         for action in decided.actions:
             if isinstance(action, Emit):
                 log.info("%s/%s: %s: %s", app.namespace, app.name, action.reason, action.message)

@@ -5,8 +5,8 @@ from typing import Any
 
 from inventory_api.migrations.rule import objections
 
-from . import manifests, operations
-from .model import App, Deployment, Observed, Operation, Outcome, Phase, Plan, Stage, newest_schema
+from . import manifests
+from .model import App, Deployment, Observed, Operation, Outcome, Phase, Plan, Stage
 
 Object = dict[str, Any]
 
@@ -21,14 +21,13 @@ OUTCOMES = {
 
 def status(observed: Observed, plan: Plan, now: datetime) -> Object:
     """The whole status. Equal to the present one if nothing has changed, so that a steady app costs no write."""
-    app, stable, candidate = observed.app, plan.stable, plan.candidate
-    present = [d for d in observed.deployments if not d.deleting]
+    app, stable, candidate = observed.app, observed.stable, plan.candidate
     found: Object = {
         "observedGeneration": app.generation,
         "phase": plan.outcome.phase.value,
         "message": plan.outcome.message,
-        "replicas": sum(d.pods for d in present),
-        "readyReplicas": sum(d.ready for d in present),
+        "replicas": sum(d.pods for d in observed.releases),
+        "readyReplicas": sum(d.ready for d in observed.releases),
         "selector": _selector(app),
         "conditions": _conditions(observed, plan, now),
         "history": _history(observed, stable),
@@ -38,7 +37,7 @@ def status(observed: Observed, plan: Plan, now: datetime) -> Object:
     if candidate and candidate is not stable:
         found |= {"candidateRevision": candidate.record.revision, "candidateRelease": candidate.release}
         found |= _steps(app, plan, candidate)
-    if operation := operations.last(present):
+    if operation := observed.operation:
         found["operation"] = _operation(operation)
     elif "operation" in app.status:
         found["operation"] = app.status["operation"]  # its number is not given twice
@@ -47,9 +46,8 @@ def status(observed: Observed, plan: Plan, now: datetime) -> Object:
             {"command": each.command, "value": each.value, "state": each.state, "message": each.message}
             for each in plan.commands
         ]
-    known = newest_schema(present)
-    if known:
-        seen, schema = known
+    if observed.schema:
+        seen, schema = observed.schema
         found["schema"] = {
             "expand": " ".join(schema.expand),
             "contract": " ".join(schema.contract),
@@ -117,7 +115,7 @@ def _selector(app: App) -> str:
 
 def _conditions(observed: Observed, plan: Plan, now: datetime) -> list[Object]:
     outcome, app = plan.outcome, observed.app
-    serving = any(d and d.serving for d in (plan.stable, plan.candidate)) or not app.replicas
+    serving = any(d and d.serving for d in (observed.stable, plan.candidate)) or not app.replicas
     ready = outcome.phase is Phase.HEALTHY or (outcome.phase is Phase.PAUSED and serving)
     going = outcome.phase not in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
     stalled = outcome.phase is Phase.FAILED
@@ -152,8 +150,8 @@ def _conditions(observed: Observed, plan: Plan, now: datetime) -> list[Object]:
 def _schema_current(observed: Observed, plan: Plan) -> tuple[str, str, str]:
     if observed.app.migrations is None:
         return "Unknown", "NoMigrations", "This app's releases have no migrations."
-    asked = plan.candidate or plan.stable
-    known = newest_schema(observed.deployments)
+    asked = plan.candidate or observed.stable
+    known = observed.schema
     if asked is None or known is None or asked.record.image_schema is None:
         return "Unknown", "NotYetSeen", "No migration Job has reported what the database has."
     against = objections(asked.record.image_schema, known[1])

@@ -82,26 +82,26 @@ def test_a_seed_tells_the_same_history_each_time() -> None:
 # Bugs as somebody might make them; each breaks something that is promised, and none is seen in a single pass.
 MUTANTS = {
     "the candidate's pods go before the router has taken its requests away": (
-        "plan.py",
-        "        quiet = promoted and (traffic is None or traffic.trouble or traffic.weight == 0)\n",
-        "        quiet = promoted\n",
+        "traffic.py",
+        "        if weight and self._leads(self.observed.candidate_service, deployment):\n",
+        "        if False:\n",
     ),
     "a router gets a weight before there is a ready pod for it": (
-        "plan.py",
-        "        if ready and there and not self._routed(target, weight):",
-        "        if there and not self._routed(target, weight):",
+        "traffic.py",
+        "        if led and target.serving >= routed_share(weight, self.app.replicas) and not",
+        "        if led and not",
     ),
     "pods start while the migrations still run": (
-        "plan.py",
-        "        create = CreateJob(target.release, record.revision, 1, target.image)\n",
-        "        create = CreateJob(target.release, record.revision, 1, target.image)\n"
+        "rollout.py",
+        "        create = CreateJob(self.target.release, record.revision, 1, self.target.image)\n",
+        "        create = CreateJob(self.target.release, record.revision, 1, self.target.image)\n"
         "        if jobs.attempts(self.observed, record.revision, 'expand'):\n"
-        "            return self._start_rolling(target, record, None)\n",
+        "            return self._start_rolling(record, None)\n",
     ),
     "a number is given twice": (
-        "plan.py",
+        "rollout.py",
         "revision=max(numbers, default=0) + 1",
-        "revision=max((d.record.revision for d in self.deployments if d.replicas), default=0) + 1",
+        "revision=max((d.record.revision for d in observed.releases if d.replicas), default=0) + 1",
     ),
     "a rollout takes one ready pod too many": (
         "counts.py",
@@ -125,8 +125,8 @@ MUTANTS = {
     ),
     "a candidate begins during a contract": (
         "plan.py",
-        "    if at_work := operations.under_way(deployments):\n",
-        "    if (at_work := operations.under_way(deployments)) and target is stable:\n",
+        "    if at_work := operations.under_way(observed, now) or",
+        "    if at_work := (target is observed.stable and operations.under_way(observed, now)) or",
     ),
     "a Job begins beside the pod of one that vanished": (
         "jobs.py",
@@ -134,29 +134,29 @@ MUTANTS = {
         "        if False:\n",
     ),
     "the stable Service leaves the former release before the new one is full": (
-        "plan.py",
-        "            served = keep.release if full or alone else None\n",
-        "            served = keep.release\n",
+        "traffic.py",
+        "fits = bearable(self.app, main.serving) >= share or main.serving >= self._ready(service)\n",
+        "fits = True\n",
     ),
     "a router leads requests back before the stable release has its pods again": (
-        "plan.py",
-        "weight = min(traffic.weight, bearable_weight(wanted, stable, self.app.replicas))",
+        "traffic.py",
+        "weight = wanted if same else max(wanted, ALL - bearable(self.app, main.serving))",
         "weight = wanted",
     ),
-    "a router leads the requests of a superseded candidate to the next one": (
-        "plan.py",
-        "return service.release != target.release and not able",
-        "return False",
+    "a router leads the requests of a superseded candidate to the next one before that has pods": (
+        "traffic.py",
+        "goes = not led or bears or not self._ready(service)\n",
+        "goes = True\n",
     ),
     "a schema is trusted that an operation without a report may have changed": (
-        "plan.py",
-        "not operations.unclear_since(known[0], self.deployments)",
+        "rollout.py",
+        "not operations.unclear_since(self.observed, known[0])",
         "True",
     ),
     "a steady app is written to": (
-        "plan.py",
-        "traffic.weight == 0 and to_keep and traffic.present",
-        "traffic.weight == 0 and to_keep",
+        "traffic.py",
+        "traffic.present and not traffic.weight and led_to_keep",
+        "not traffic.weight and led_to_keep",
     ),
 }
 

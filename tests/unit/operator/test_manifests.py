@@ -22,7 +22,7 @@ from inventory_operator.model import (
     release_content,
     release_hash,
 )
-from inventory_operator.plan import pinned_image
+from inventory_operator.rollout import pinned_image
 
 from .world import START, an_app
 

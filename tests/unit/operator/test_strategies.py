@@ -431,7 +431,7 @@ def test_a_strategy_that_changes_in_mid_release_takes_no_requests_from_pods_that
     assert world.stable.serving == 3
 
 
-def test_a_superseded_candidate_keeps_its_requests_until_the_stable_release_has_its_pods_back() -> None:
+def test_a_superseded_candidate_keeps_its_requests_until_the_next_one_bears_them() -> None:
     world = canary(SetWeight(50), Pause(), router=INGRESS, dynamic_stable_scale=True)
     go(world)
     superseded = world.target.release
@@ -445,14 +445,34 @@ def test_a_superseded_candidate_keeps_its_requests_until_the_stable_release_has_
         world.step()
     assert world.candidate_service
     assert world.candidate_service.release == superseded
-    assert world.deployments[superseded].serving == 2
-    assert world.traffic.weight == 50
+    assert (world.traffic.weight, world.deployments[superseded].serving) == (50, 2)
+    world.ready(world.target.release)
+    world.step()
+    assert world.candidate_service.release == world.target.release
+    go(world)
+    assert (world.traffic.weight, world.deployments[superseded].replicas) == (50, 0)
+
+
+def test_a_superseded_candidate_gives_its_requests_back_before_the_next_one_has_a_weight() -> None:
+    world = canary(SetWeight(50), Pause(), router=INGRESS, dynamic_stable_scale=True)
+    go(world)
+    superseded = world.target.release
+    strategy = replace(world.app.strategy, steps=(Gate({}), SetWeight(50)))
+    world.want(image="registry.test/api:3", strategy=strategy)
+    world.step()
+    world.step()
+    world.finish_job(a_report())
+    for _ in range(4):
+        world.step()
+        world.ready(world.target.release)
+    assert world.candidate_service
+    assert world.traffic
+    assert (world.candidate_service.release, world.traffic.weight) == (superseded, 50)
     world.ready(world.stable.release)
     world.step()
     assert world.traffic.weight == 0
-    go(world)
+    world.step()
     assert world.candidate_service.release == world.target.release
-    assert (world.traffic.weight, world.deployments[superseded].replicas) == (50, 0)
 
 
 def test_a_rollback_right_after_a_promotion_moves_no_requests_to_pods_that_are_not_there_yet() -> None:
@@ -492,13 +512,12 @@ def test_an_autoscaler_that_shrinks_a_canary_leaves_its_ready_pods_while_the_sta
 
 
 def test_an_abort_leads_the_requests_back_before_the_pods_that_had_them_go() -> None:
-    world = released(Strategy("canary", 0, 1, steps=(SetWeight(25), Pause())), replicas=1)
-    go(world)
+    world = released(Strategy("rolling", 0, 1), replicas=2)
     aborted = world.target
-    assert world.service
-    assert (world.service.release, world.stable.replicas) == (aborted.release, 0)
-    world.want(replicas=2)
-    go(world, 2)
+    while world.service and world.service.release != aborted.release:
+        world.step()
+        world.ready(aborted.release)
+    assert world.target.record.stage is Stage.ROLLING
     world.want(image="registry.test/api:1")
     decided = world.step()
     served = next(n for n, a in enumerate(decided.actions) if isinstance(a, ApplyService) and not a.candidate)
@@ -532,7 +551,7 @@ def test_the_next_release_takes_no_pods_from_the_service_that_does_not_lead_to_t
     while world.target.record.stage is not Stage.PROMOTED:
         world.step()
         world.ready()
-    world.want(replicas=3)
+    world.deployments[promoted] = replace(world.stable, ready=0)
     world.step()
     assert world.service
     assert world.service.release == former
