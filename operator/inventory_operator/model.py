@@ -27,7 +27,6 @@ ANNOTATION_CONTENT = "inventory.dev/content"
 """What the user wrote, on the release's Deployment: it can be applied again."""
 LABEL_ATTEMPT = "inventory.dev/attempt"
 LABEL_STEP = "inventory.dev/step"
-ANNOTATION_RETRY = "inventory.dev/retry"
 COMMANDS = ("promote", "promote-full", "abort", "retry", "restart", "contract", "downgrade", "restore")
 """What a person can order, each by the annotation inventory.dev/<command>."""
 
@@ -278,7 +277,7 @@ class App:
     commands: Mapping[str, str] = field(default_factory=dict)
     """What people order, by command; see `commands`."""
     secrets: str = ""
-    """Digest of the Secrets that the pods get; empty if unknown."""
+    """Digest of the Secrets that the pods get; empty if unknown, or if no pod is about to be started."""
     deleting: bool = False
     status: Json = field(default_factory=dict)
 
@@ -442,6 +441,12 @@ class Observed:
     def on_their_way(self) -> bool:
         """A candidate is, though it may be about to be given up: no work on the database begins beside it."""
         return any(d.record.stage in (Stage.MIGRATING, Stage.ROLLING) for d in self.releases)
+
+    @property
+    def may_start_pods(self) -> bool:
+        """Nothing else is awaited first, neither a Job nor pods: only then does it matter what the Secrets hold."""
+        busy = any(job.active and not job.gate for job in self.jobs)
+        return not busy and (self.target is None or self.target.ready >= self.target.replicas)
 
     def pods_of(self, release: Deployment) -> list[Pod]:
         """Without those that are being deleted."""

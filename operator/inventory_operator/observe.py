@@ -64,20 +64,18 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
         return None
     app = parse_app(found)
     selector = f"{LABEL_APP}={name}"
-    (deployments, jobs, pods, service), (candidate, backups, routes, secrets) = await asyncio.gather(
+    (deployments, jobs, pods, service), (candidate, backups, routes) = await asyncio.gather(
         asyncio.gather(
             kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
             kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
             kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
             kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
         ),
-        asyncio.gather(
-            _candidate_service(kube, app), _backups(kube, app, selector), _routes(kube, app), _secrets(kube, app)
-        ),
+        asyncio.gather(_candidate_service(kube, app), _backups(kube, app, selector), _routes(kube, app)),
     )
-    app = replace(app, secrets=secrets)
     observed = parse(app, deployments, jobs, pods, service, candidate=candidate, backups=backups, routes=routes)
-    return replace(observed, pods=await ask(observed.pods))
+    secrets = await _secrets(kube, app) if observed.may_start_pods else ""
+    return replace(observed, app=replace(observed.app, secrets=secrets), pods=await ask(observed.pods))
 
 
 async def _candidate_service(kube: Kube, app: App) -> Object | None:

@@ -162,7 +162,7 @@ class Cluster:
         for running in self.running.values():
             pods += _pods_of(running.release, running.pods, running.ready, running.terminating)
         router = self.app.strategy.router
-        return Observed(
+        observed = Observed(
             app=self.app,
             deployments=tuple(each.observed() for each in self.running.values()),
             jobs=tuple(work.job for work in self.works.values()),
@@ -171,6 +171,9 @@ class Cluster:
             candidate_service=self.candidate_service,
             traffic=self.traffic if router else None,
         )
+        if self.app.secrets and not observed.may_start_pods:
+            return replace(observed, app=replace(self.app, secrets=""))
+        return observed
 
     def reconcile(
         self,

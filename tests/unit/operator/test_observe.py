@@ -1,11 +1,12 @@
 """What a pass reads of the cluster, and what it makes of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from inventory_operator import job_manifests, manifests, observe, routing
 from inventory_operator.kube import ApiError
-from inventory_operator.model import CreateJob, Observed, Record, Stage, Traffic
+from inventory_operator.model import CreateJob, Migrations, Observed, Record, Stage, Traffic
 
 from .api_server import ApiServer
 from .world import START
@@ -92,6 +93,26 @@ async def test_secrets_that_cannot_be_read_have_no_digest() -> None:
     del missing.objects[f"/api/v1{NAMESPACE}/secrets/b"]
     assert await digest(missing) == ""
     assert await digest(a_server()) == ""
+
+
+async def test_secrets_are_read_only_when_pods_may_be_started_and_none_are_awaited() -> None:
+    server = with_secrets("a")
+    app = (await observed(server)).app
+    made = manifests.deployment(app, app.release, Record(1, Stage.PROMOTED, START, "a:1"))
+    made["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+    server.objects[f"/apis/apps/v1{NAMESPACE}/deployments/inventory-{app.release}"] = made
+    at_zero = await digest(server)
+    made["spec"]["replicas"] = 2
+    made["status"] = {"readyReplicas": 1}
+    awaited = await digest(server)
+    made["status"] = {"readyReplicas": 2}
+    assert (at_zero, awaited, await digest(server)) == (app.secrets, "", app.secrets)
+    job = job_manifests.job(replace(app, migrations=Migrations("owner")), CreateJob("abc", 2, 1, "a:2"))
+    job["metadata"] |= {"uid": "uid-2", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    server.objects[f"/apis/batch/v1{NAMESPACE}/jobs/2"] = job
+    assert await digest(server) == ""
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert await digest(server) == app.secrets
 
 
 async def test_an_api_server_in_trouble_is_not_taken_for_a_right_that_lacks() -> None:
