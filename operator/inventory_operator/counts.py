@@ -72,13 +72,15 @@ def _floors(others: Sequence[Deployment], share: int) -> dict[str, int]:
 
 def _reduced(keep: Deployment, others: Sequence[Deployment], floors: dict[str, int], least: int) -> dict[str, int]:
     """What is left of the others when as many go as may."""
-    spare_pods = max(0, keep.serving + sum(d.replicas for d in others) - least)
+    hopeless = [d for d in others if d.record.stage is Stage.FAILED]
+    hoped = keep.serving + sum(d.serving if d in hopeless else d.replicas for d in others)
+    spare_pods = max(0, hoped - least)
     spare_ready = max(0, keep.serving + sum(d.serving for d in others) - least)
     wanted = {d.release: d.replicas for d in others}
     for other in others:
         unready = min(other.replicas - other.serving, other.replicas - min(other.replicas, floors[other.release]))
-        go = unready if other.record.stage is Stage.FAILED else min(unready, spare_pods)
-        spare_pods = max(0, spare_pods - go)
+        go = unready if other in hopeless else min(unready, spare_pods)
+        spare_pods -= 0 if other in hopeless else go
         wanted[other.release] -= go
     for other in others:
         above = max(0, wanted[other.release] - floors[other.release])

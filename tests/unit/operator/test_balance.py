@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from inventory_operator.counts import amounts, balance, candidate_share, stable_share
+from inventory_operator.counts import amounts, balance, bearable, candidate_share, stable_share
 from inventory_operator.model import Deployment, Record, Stage, Strategy
 
 from .world import START, an_app
@@ -20,6 +20,7 @@ def a_deployment(name: str, replicas: int, ready: int, stage: Stage) -> Deployme
 
 
 @given(st.integers(0, 6), AMOUNTS, AMOUNTS, COUNTS, st.lists(st.tuples(COUNTS, STAGES), max_size=3))
+@example(3, 1, 0, (0, 3), [((3, 1), Stage.LEFT), ((1, 0), Stage.FAILED)])
 def test_ready_pods_never_fall_below_and_all_pods_never_rise_above_what_is_allowed(
     replicas: int,
     surge: int | str,
@@ -100,3 +101,12 @@ def test_steps_that_go_well_end_each_with_their_share(
         assert counts["keep"] == goal
         assert counts["x"] >= stable_share(weight, replicas) - amounts(app)[1]
     assert counts == {"keep": replicas, "x": 0}
+
+
+@given(st.integers(1, 9), AMOUNTS, st.integers(0, 9), st.integers(0, 100))
+def test_pods_bear_a_share_of_the_requests_as_far_as_they_suffice_for_it(
+    replicas: int, unavailable: int | str, ready: int, weight: int
+) -> None:
+    app = replace(an_app(), replicas=replicas, strategy=Strategy("canary", 1, unavailable))
+    suffice = ready + amounts(app)[1] >= stable_share(100 - weight, replicas)
+    assert (bearable(app, ready) >= weight) is (weight == 0 or (ready > 0 and suffice))
