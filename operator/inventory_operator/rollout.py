@@ -133,7 +133,7 @@ class Rollout:
         record = _begun(self.observed, self.now, self.record)
         said = f"Revision {record.revision} begins: {record.image}, the content of revision {self.record.revision}"
         event = Emit("Normal", "ReleaseBegun", said)
-        return self._migrating(Phase.PENDING, "ReleaseBegun", said, UpdateDeployment(self.target, record=record), event)
+        return self._kept(Phase.PENDING, "ReleaseBegun", said, UpdateDeployment(self.target, record=record), event)
 
     def _migrate(self) -> Plan:
         """No pod of the release starts before its expand migrations are applied."""
@@ -150,7 +150,7 @@ class Rollout:
         match self._job(create, begun, "MigrationFailed", record.started):
             case jobs.Going(said, actions, until):
                 said = f"Revision {record.revision} {said}"
-                return self._migrating(Phase.MIGRATING, "Migrating", said, *actions, until=until)
+                return self._kept(Phase.MIGRATING, "Migrating", said, *actions, until=until)
             case jobs.Failed(reason, said, report, actions):
                 if reason == "MigrationRefused" and report and objections(report.image, report.database):
                     return self._fail_incompatible(said, report)
@@ -162,7 +162,8 @@ class Rollout:
                     return self._fail_incompatible(against[0], report)
                 return self._start_rolling(_looked(record, report, self.now), pinned_image(record.image, image_id))
 
-    def _migrating(self, phase: Phase, reason: str, said: str, *actions: Action, until: datetime | None = None) -> Plan:
+    def _kept(self, phase: Phase, reason: str, said: str, *actions: Action, until: datetime | None = None) -> Plan:
+        """A pass before its pods come: what serves is kept as it is."""
         return self._plan(phase, reason, f"{said}.", *self.shift.hold(self.target), *actions, until=until)
 
     def _start_rolling(self, record: Record, pin: str | None) -> Plan:
@@ -181,7 +182,7 @@ class Rollout:
         said = f"Revision {record.revision} rolls out"
         update = UpdateDeployment(self.target, record=record, image=image, restarted=restarted)
         event = Emit("Normal", "RollingOut", f"{said}: {pin or self.target.image}")
-        return self._migrating(Phase.PROGRESSING, "RollingOut", said, update, event)
+        return self._kept(Phase.PROGRESSING, "RollingOut", said, update, event)
 
     # --- roll, step by step ---------------------------------------------------------------------------------------
 

@@ -231,6 +231,16 @@ def test_a_stable_release_that_scales_with_its_weight_is_full_before_it_gets_wei
     assert counts(world) == (4, 0)
 
 
+def test_requests_are_back_on_stable_at_once_though_as_many_pods_as_may_be_are_not_ready() -> None:
+    world = released(Strategy("canary", 1, 1, steps=(SetWeight(50), Pause()), router=INGRESS))
+    go(world)
+    world.deployments[world.stable.release] = replace(world.stable, ready=3)
+    order(world, abort="2")
+    world.step()
+    assert world.traffic
+    assert world.traffic.weight == 0
+
+
 def test_traffic_is_back_on_stable_in_the_pass_that_finds_the_analysis_failed() -> None:
     world = canary(SetWeight(25), Pause(), router=INGRESS, analysis=ERRORS)
     world.answers["errors"] = 0.0
