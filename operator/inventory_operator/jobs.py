@@ -88,7 +88,6 @@ class Wanted:
     """Reason of the condition if it fails."""
     since: datetime
     """The image-pull deadline counts from here at the earliest."""
-    pull_deadline: int = 60
 
     @property
     def reports(self) -> bool:
@@ -184,7 +183,7 @@ class _Look:
     def _running(self, job: Job, report: Report | None, pods: list[Pod]) -> State:
         for pod in (p for p in pods if not p.finished and not p.deleting):
             if pod.waiting_reason in PULL_TROUBLE:
-                overdue = pull_overdue(pod, self.wanted.since, self.wanted.pull_deadline)
+                overdue = pull_overdue(pod, self.wanted.since, self.observed.app.image_pull_deadline)
                 if self.now >= overdue or pod.waiting_reason == "InvalidImageName":
                     return Failed(
                         "ImagePullFailed", pull_message(self.wanted.create.image, pod), actions=(SuspendJob(job),)

@@ -86,6 +86,11 @@ class Operation:
     """It, or one before it, may have changed the schema and left no report: what was seen before is in doubt."""
 
     @property
+    def title(self) -> str:
+        """For a sentence: "Contract 2"."""
+        return f"{self.kind.title()} {self.number}"
+
+    @property
     def going(self) -> bool:
         return self.stage not in (WorkStage.DONE, WorkStage.FAILED)
 

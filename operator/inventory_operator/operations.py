@@ -34,7 +34,6 @@ from .model import (
 from .traffic import Shift
 
 PHASES = {Work.CONTRACT: Phase.CONTRACTING, Work.DOWNGRADE: Phase.DOWNGRADING, Work.RESTORE: Phase.RESTORING}
-REASONS = {Work.CONTRACT: "ContractFailed", Work.DOWNGRADE: "DowngradeFailed", Work.RESTORE: "RestoreFailed"}
 
 
 @dataclass(frozen=True)
@@ -108,12 +107,12 @@ class _RefusedError(Exception):
 
 def _begin(observed: Observed, holder: Deployment, begun: Operation) -> Plan:
     """The intent, written down; or the refusal, which uses the number up."""
-    said = sentence(begun)
+    said = _sentence(begun)
     kind = "Warning" if begun.stage is WorkStage.FAILED else "Normal"
     if observed.schema and unclear_since(observed, observed.schema[0]):
         begun = replace(begun, unclear=True)  # it takes the place of the one that left it so
     update = UpdateDeployment(holder, record=replace(holder.record, operation=begun))
-    event = Emit(kind, f"{begun.kind.value.title()}Begun", said)
+    event = Emit(kind, f"{begun.kind.title()}Begun", said)
     return Plan(Outcome(PHASES[begun.kind], "OperationBegun", f"{said}."), (update, event))
 
 
@@ -176,11 +175,10 @@ def _of_revision(observed: Observed, revision: int) -> Deployment | None:
     return next((d for d in observed.releases if d.record.revision == revision), None)
 
 
-def sentence(operation: Operation) -> str:
-    """What is done or was refused, for an Event and the status."""
-    if operation.stage is WorkStage.FAILED:
-        return f"{operation.kind.value.title()} {operation.number} failed: {operation.message}"
-    return f"{operation.kind.value.title()} {operation.number}: {operation.message}"
+def _sentence(operation: Operation) -> str:
+    """What is done or was refused, for an Event."""
+    failed = " failed" if operation.stage is WorkStage.FAILED else ""
+    return f"{operation.title}{failed}: {operation.message}"
 
 
 # --- under way ----------------------------------------------------------------------------------------------------
@@ -217,6 +215,11 @@ class _Work:
     def _stops(self) -> bool:
         """It takes the pods of its own release too."""
         return self.operation.kind is Work.RESTORE
+
+    @property
+    def _failure(self) -> str:
+        """The reason of its Event."""
+        return f"{self.operation.kind.title()}Failed"
 
     def _draining(self) -> Plan:
         """No pod of what it breaks is left, terminating ones counted; the command itself looks for their sessions."""
@@ -288,8 +291,8 @@ class _Work:
                         record = replace(record, stage=Stage.LEFT, reason="Restored")
                     else:
                         others.append(UpdateDeployment(other, record=left))
-        said = f"{self.operation.kind.value.title()} {self.operation.number} is done"
-        event = Emit("Normal", f"{self.operation.kind.value.title()}Done", f"{said}: {self.operation.message}")
+        done = f"{self.operation.title} is done: {self.operation.message}"
+        event = Emit("Normal", f"{self.operation.kind.title()}Done", done)
         # What ends the operation comes last: without it, all of this is done again.
         return self._doing("is done", *others, UpdateDeployment(self.holder, record=record), event)
 
@@ -301,7 +304,7 @@ class _Work:
             record = _of_unknown_schema(record)
         if report and (report.database.expand or report.database.contract):
             record = replace(record, database_schema=report.database, schema_seen=self.now)
-        event = Emit("Warning", REASONS[self.operation.kind], sentence(ended))
+        event = Emit("Warning", self._failure, _sentence(ended))
         return self._doing(f"failed: {said}", *actions, UpdateDeployment(self.holder, record=record), event)
 
     def _forgotten(self) -> Iterable[Action]:
@@ -315,20 +318,19 @@ class _Work:
         return self._doing(said, UpdateDeployment(self.holder, record=record))
 
     def _doing(self, said: str, *actions: Action, until: datetime | None = None) -> Plan:
-        operation, kind = self.operation, self.operation.kind
-        said = f"{kind.value.title()} {operation.number} {said} ({operation.message})."
+        kind = self.operation.kind
+        said = f"{self.operation.title} {said} ({self.operation.message})."
         kept: Iterable[Action] = Shift(self.observed, self.now).settle(self.holder, alone=True)
         if self._stops:
             kept = (UpdateDeployment(d, replicas=0) for d in self.observed.releases if d.replicas)
-        outcome = Outcome(PHASES[kind], f"{kind.value.title()}UnderWay", said)
+        outcome = Outcome(PHASES[kind], f"{kind.title()}UnderWay", said)
         return Plan(outcome, (*kept, *actions), seconds_to(until, self.now))
 
     def _job(self, step: str, arguments: tuple[str, ...], job: Json | None, what: str) -> jobs.State:
         record = self.holder.record
         name = f"{step}{self.operation.number}"
         create = CreateJob(self.holder.release, record.revision, 1, self.holder.image, name, arguments, job)
-        failure = REASONS[self.operation.kind]
-        wanted = jobs.Wanted(create, what, failure, self.operation.started, self.observed.app.image_pull_deadline)
+        wanted = jobs.Wanted(create, what, self._failure, self.operation.started)
         return jobs.look(self.observed, self.now, wanted)
 
     @property

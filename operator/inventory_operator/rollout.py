@@ -499,8 +499,7 @@ class Rollout:
         return commands.names(self.app, command, self.record)
 
     def _job(self, create: CreateJob, what: str, failure: str, since: datetime) -> jobs.State:
-        wanted = jobs.Wanted(create, what, failure, since, self.app.image_pull_deadline)
-        return jobs.look(self.observed, self.now, wanted)
+        return jobs.look(self.observed, self.now, jobs.Wanted(create, what, failure, since))
 
     def _plan(
         self,
