@@ -6,7 +6,7 @@ So each can be given again, a stale one harms nobody, and none need ever be take
 
 from dataclasses import dataclass
 
-from .model import App, CommandState, Deployment, Operation, Record, Stage, Work, WorkStage
+from .model import App, CommandState, Deployment, Observed, Operation, Record, Stage, Work, WorkStage
 
 WORKS = {work.value: work for work in Work}
 
@@ -55,19 +55,18 @@ def names(app: App, command: str, record: Record) -> bool:
     return found is not None and found.revision == record.revision
 
 
-def operation_ordered(app: App, last: int) -> Order | None:
-    """The contract, downgrade or restore that is ordered now; `last` is the number of the last operation."""
+def operation_ordered(observed: Observed) -> Order | None:
+    """The contract, downgrade or restore that is ordered now: the one with the next number."""
+    app, following = observed.app, observed.operation_number + 1
     found = (order(app, command) for command in WORKS)
-    return next((o for o in found if o and o.uid == app.uid and o.number == last + 1), None)
+    return next((o for o in found if o and o.uid == app.uid and o.number == following), None)
 
 
-def states(
-    app: App, stable: Deployment | None, candidate: Deployment | None, last: Operation | None
-) -> tuple[CommandState, ...]:
+def states(observed: Observed, candidate: Deployment | None) -> tuple[CommandState, ...]:
     """What became of each order that is given, for the status."""
+    given = observed.app.commands
     return tuple(
-        CommandState(command, app.commands[command], *_state(app, command, stable, candidate, last))
-        for command in sorted(app.commands)
+        CommandState(command, given[command], *_state(observed, command, candidate)) for command in sorted(given)
     )
 
 
@@ -81,14 +80,12 @@ _FORMS = {
 }
 
 
-def _state(
-    app: App, command: str, stable: Deployment | None, candidate: Deployment | None, last: Operation | None
-) -> tuple[str, str]:
-    found = order(app, command)
+def _state(observed: Observed, command: str, candidate: Deployment | None) -> tuple[str, str]:
+    found, stable = order(observed.app, command), observed.stable
     if found is None:
         return "Refused", f"inventory.dev/{command} has the form {_FORMS[command]}."
     if command in WORKS:
-        return _operation_state(app, found, last)
+        return _operation_state(observed.app, found, observed.operation)
     if command == "restart":
         return _restart_state(found, stable)
     if candidate is None or candidate is stable or candidate.record.revision > found.revision:

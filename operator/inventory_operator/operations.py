@@ -49,7 +49,7 @@ class Soak:
 
 def ordered(observed: Observed, now: datetime) -> Plan | None:
     """What was ordered begins when nothing else is under way; what makes no sense is refused and said."""
-    order = commands.operation_ordered(observed.app, observed.operation_number)
+    order = commands.operation_ordered(observed)
     if order is None or observed.app.migrations is None or (observed.on_their_way and order.command != Work.RESTORE):
         return None
     stable = observed.stable

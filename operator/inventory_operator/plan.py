@@ -35,7 +35,7 @@ from .traffic import Shift
 def plan(observed: Observed, now: datetime) -> Plan:
     """The next step for an app, and what to say about it."""
     app, decided = observed.app, _in_the_way(observed) or _decided(observed, now)
-    told = commands.states(app, observed.stable, decided.candidate, observed.operation)
+    told = commands.states(observed, decided.candidate)
     refused = [state for state in told if state.state == "Refused" and not _said_before(app, state)]
     events = (Emit("Warning", "CommandRefused", f"{s.command}={s.value}: {s.message}") for s in refused)
     first = (SetReplicas(app.replicas),) if app.replicas_unset else ()
