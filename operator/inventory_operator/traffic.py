@@ -199,7 +199,8 @@ class Shift:
             if self.app.strategy.kind != "rolling":
                 yield ApplyService(to.release, candidate=True)
             return
-        bears = led <= weight and bearable(self.app, to.serving) >= led
+        whole = self._leads(self.observed.service, to)  # whatever the router says, all requests are then for it
+        bears = (whole or led <= weight) and bearable(self.app, to.serving) >= (ALL if whole else led)
         goes = not led or bears or not self._ready(service)
         release = to.release if goes else service.release
         if not service.as_wanted or service.release != release:

@@ -375,6 +375,18 @@ def test_a_route_that_somebody_else_changes_is_not_fought_but_reported() -> None
     assert go(world).outcome.phase is Phase.PAUSED
 
 
+def test_an_abort_needs_no_weight_that_somebody_else_has_set() -> None:
+    world = canary(SetWeight(50), Pause(), router=ROUTE)
+    go(world)
+    assert world.traffic
+    world.traffic = replace(world.traffic, weight=33)
+    order(world, abort="2")
+    go(world)
+    assert world.candidate_service
+    assert world.candidate_service.release == world.stable.release
+    assert (world.traffic.weight, *counts(world)) == (33, 4, 0)
+
+
 def test_a_router_that_is_not_there_fails_the_release_in_time_and_says_so() -> None:
     world = canary(SetWeight(50), router=INGRESS, progress_deadline=30)
     world.traffic = Traffic(trouble="there is no Ingress inventory")
