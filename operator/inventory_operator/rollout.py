@@ -327,7 +327,7 @@ class Rollout:
 
     def _step_done(self, said: str) -> Plan:
         following = self.record.step + 1
-        analyses = isinstance(dict(enumerate(self.app.strategy.steps)).get(following), Analyse)
+        analyses = isinstance(next(iter(self.app.strategy.steps[following:]), None), Analyse)
         return self._to_step(following, said, **({"tallies": ()} if analyses else {}))  # it counts from here
 
     def _to_step(self, step: int, said: str, **changes: Any) -> Plan:
