@@ -1,12 +1,13 @@
 """The service on real stores, in this process or in one of its own, and people who use it."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.integration.ports import free_port
 
 EMAIL, PASSWORD = "admin@example.com", "a long password"
 SECRET_KEY = "k" * 32
+INSIST_SECONDS = 120
 LENIENT: dict[str, Any] = {
     # Tests make more requests than any user; those that are about rates set them.
     **{f"rate_limit_{kind}": "1000000/minute" for kind in ("sign_in", "reads", "writes", "reports")},
@@ -76,6 +78,16 @@ class Api:
 
     async def available(self, item_id: int) -> int:
         return int((await self.get(f"/api/v1/items/{item_id}")).json()["available"])
+
+
+async def insist(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer to a request that is sent again as long as it is turned away, which a busy service may do."""
+    async with asyncio.timeout(INSIST_SECONDS):
+        while True:
+            answer = await send()
+            if answer.status_code != 503 or not answer.json()["type"].endswith(":unavailable"):
+                return answer
+            await asyncio.sleep(int(answer.headers["Retry-After"]))
 
 
 def created(answer: httpx.Response) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Booked for dates: what is promised to one is refused to others for that time."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from tests.integration.api.reserving import (
     units_item,
     wait,
 )
-from tests.integration.api.services import Api, created
+from tests.integration.api.services import Api, created, insist
 from tests.integration.stores import Postgres
 
 pytestmark = PATIENT
@@ -161,7 +162,7 @@ async def test_of_a_hundred_callers_none_is_promised_what_another_has(
     wanted = [(start, start + length, quantity) for start in range(20) for length in (1, 4, 9) for quantity in (1, 3)]
     wanted = sorted(wanted, key=lambda each: (each[0] * 7 + each[1] * 13 + each[2]) % 11)[:100]
 
-    answers = await asyncio.gather(*(book(admin, item, s, u, quantity=q) for s, u, q in wanted))
+    answers = await asyncio.gather(*(insist(partial(book, admin, item, s, u, quantity=q)) for s, u, q in wanted))
 
     assert set(map(kind_or_status, answers)) == {(201, ""), (409, "reserved")}
     taken = [0] * 40
@@ -195,7 +196,7 @@ async def test_whatever_mix_of_reservations_loans_and_returns_comes_at_once_no_m
             return await borrow(admin, held[number % 3], due_at=at(number % 20 + 1))
         return await book(admin, item, number % 20, number % 20 + 1 + number % 7, quantity=1 + number % 3)
 
-    answers = await asyncio.gather(*(mixed(number) for number in range(100)))
+    answers = await asyncio.gather(*(insist(partial(mixed, number)) for number in range(100)))
 
     refusals = {kind(answer) for answer in answers if answer.status_code not in (200, 201)}
     assert refusals <= {(409, "reserved"), (409, "out-of-stock"), (409, "reservation-over")}
@@ -210,7 +211,7 @@ async def test_of_a_hundred_callers_none_is_promised_a_unit_that_another_has(
     item, units = await units_item(admin, 4)
     wanted = [(start % 17, start % 17 + 1 + start % 5, 1 + start % 2) for start in range(100)]
 
-    answers = await asyncio.gather(*(book(admin, item, s, u, quantity=q) for s, u, q in wanted))
+    answers = await asyncio.gather(*(insist(partial(book, admin, item, s, u, quantity=q)) for s, u, q in wanted))
 
     assert set(map(kind_or_status, answers)) == {(201, ""), (409, "reserved")}
     taken: set[tuple[int, int]] = set()
