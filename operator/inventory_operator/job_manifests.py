@@ -59,7 +59,7 @@ printf %s "$BACKUP_CLAIM/$BACKUP_FILE" >/dev/termination-log
 """All or nothing. Extensions and schemas stay: they may be another role's, and the dump is from this database."""
 
 DROP_OWNED = """\
-DO $$ DECLARE found record; BEGIN
+DO $drop$ DECLARE found record; BEGIN
   FOR found IN
     SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
                         WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name
@@ -80,9 +80,12 @@ DO $$ DECLARE found record; BEGIN
        AND NOT EXISTS (SELECT FROM pg_depend d
                         WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
   LOOP EXECUTE format('DROP TYPE IF EXISTS %s CASCADE', found.name); END LOOP;
-END $$;
+END $drop$;
 """
-"""What came after the backup is not in it, and would be left: later migrations could not make it again."""
+"""What came after the backup is not in it, and would be left: later migrations could not make it again.
+
+Kubernetes takes two dollar signs in a variable for one that is escaped.
+"""
 
 
 def job(app: App, action: CreateJob) -> Object:

@@ -84,6 +84,14 @@ def test_a_jobs_pod_passes_the_restricted_level_without_a_token(name: str) -> No
 
 
 @EVERY_JOB
+def test_kubelet_expands_nothing_in_a_job_that_is_not_meant(name: str) -> None:
+    found = container(name)
+    for text in (*found.get("command", ()), *found.get("args", ()), *variables(name).values()):
+        assert "$$" not in text, "which becomes a single one"
+        assert "$(" not in text, "which becomes a variable's value"
+
+
+@EVERY_JOB
 def test_every_job_ends_and_never_has_two_pods(name: str) -> None:
     spec = made(name)["spec"]
     assert (spec["parallelism"], spec["completions"], spec["podReplacementPolicy"]) == (1, 1, "Failed")
