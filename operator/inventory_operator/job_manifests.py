@@ -33,14 +33,18 @@ BACK_UP = """\
 set -eu
 umask 077
 file="/backups/$BACKUP_FILE"
-pg_dump --dbname="$INVENTORY_MIGRATION_DATABASE_URL" --no-password --format=custom --file="$file.partial"
+pg_dump --dbname="$INVENTORY_MIGRATION_DATABASE_URL" --no-password --format=custom --file="$file.partial" \\
+  2>/tmp/said || { cat /tmp/said; grep ' error: ' /tmp/said; exit 1; } >&2
 pg_restore --list "$file.partial" >/dev/null
 sync
 mv "$file.partial" "$file"
 sync
 printf %s "$BACKUP_CLAIM/$BACKUP_FILE" >/dev/termination-log
 """
-"""A dump has its name only once it is whole and on the disk."""
+"""A dump has its name only once it is whole and on the disk.
+
+The last line of the log is what people are told: that is the error, and not the query that pg_dump shows after it.
+"""
 
 RESTORE = """\
 set -eu
