@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from tests.cluster import volumes
 from tests.cluster.cluster import CHART, CRD_PATH, OVERLAYS, Cluster, Ended
 from tests.cluster.kube import Object
 from tests.cluster.traffic import Client, Traffic
@@ -59,6 +60,15 @@ class Installation:
     def create_secret(self, name: str, **values: str) -> None:
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
         self.cluster.kubectl("create", "--namespace", self.namespace, "-f", "-", stdin=json.dumps(body))
+
+    def create_claim(self, name: str) -> None:
+        """A PersistentVolumeClaim, and a volume for it. One that is there is kept."""
+        path = f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims"
+        if self.cluster.kube.get(f"{path}/{name}"):
+            return
+        volumes.provide(self.cluster, self.namespace, name)
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
+        self.cluster.kube.request("POST", path, {"metadata": {"name": name}, "spec": spec})
 
     # --- what a person does ---------------------------------------------------------------------------------------
 
@@ -139,14 +149,15 @@ class Installation:
     def run_helm(self, *words: str) -> Ended:
         return self.cluster.run(self.helm, *words)
 
-    def kubectl(self, *words: str) -> str:
-        return self.cluster.kubectl("--namespace", self.namespace, *words)
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        return self.cluster.kubectl("--namespace", self.namespace, *words, stdin=stdin)
 
     def remove(self) -> None:
         """Deletes the namespace, and does not wait for its end."""
         self.removed = True
         self._values_path.unlink(missing_ok=True)
         self.cluster.kube.delete(f"/api/v1/namespaces/{self.namespace}")
+        volumes.remove(self.cluster, self.namespace)
 
     # --- what a person sees ---------------------------------------------------------------------------------------
 
@@ -200,6 +211,18 @@ class Installation:
         found: Object = service["spec"]["selector"]
         return found
 
+    def administer(self, sql: str, database: str = "inventory") -> None:
+        """What only the superuser of the chart's PostgreSQL can do."""
+        psql = ("psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--username=postgres", f"--dbname={database}")
+        self.kubectl("exec", f"{NAME}-postgres-0", "--", *psql, f"--command={sql}")
+
+    def events(self, reason: str) -> list[str]:
+        """The messages of the app's Events with this reason, oldest first."""
+        found = self.cluster.kube.items(f"/api/v1/namespaces/{self.namespace}/events")
+        return [
+            each["message"] for each in found if each["reason"] == reason and each["involvedObject"]["name"] == NAME
+        ]
+
     def secret(self, name: str) -> dict[str, str]:
         found = self.cluster.kube.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
         assert found, f"no Secret {name}"
@@ -236,12 +259,12 @@ class Installation:
         name = pod["metadata"]["name"]
         return self.kubectl("exec", name, "--", "python3", "-c", program, sql, *parameters).splitlines()
 
-    def answer(self, path: str) -> tuple[int, str]:
+    def answer(self, path: str, **headers: str) -> tuple[int, str]:
         """Status and release of an answer through the ingress; 0 if there is none."""
         address = urlsplit(self.cluster.record.ingress_http)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
         try:
-            connection.request("GET", path, headers={"Host": self.host})
+            connection.request("GET", path, headers={"Host": self.host, **headers})
             response = connection.getresponse()
             return response.status, response.headers.get("X-Inventory-Release", "")
         except OSError:

@@ -19,15 +19,17 @@ class Installations:
         self._all.append(installation)
         return installation
 
-    def serving(self, fits: Callable[[Installation], bool] = lambda _: True, helm: str = "helm") -> Installation:
-        """One that this Helm has installed and that fits, as the cluster has it now; else a fresh one."""
+    def serving(
+        self, fits: Callable[[Installation], bool] = lambda _: True, helm: str = "helm", **values: Any
+    ) -> Installation:
+        """One that this Helm has installed and that fits, as the cluster has it now; else a fresh one, with values."""
         program = self.cluster.tool(helm) if helm != "helm" else helm
         for installation in self._all:
             present = not installation.removed and self.cluster.kube.get(installation.app_path)
             if present and installation.helm == program and installation.serving() and fits(installation):
                 installation.wait_until_at_rest()
                 return installation
-        fresh = self.new(program)
+        fresh = self.new(program, **values)
         fresh.install()
         return fresh
 

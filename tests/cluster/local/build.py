@@ -26,6 +26,7 @@ HELM, HELM3, SKAFFOLD = "helm.sh/helm/v4", "helm.sh/helm/v3", "github.com/Google
 INGRESS, PROCESS_EXPORTER = "k8s.io/ingress-nginx", "github.com/ncabatoff/process-exporter"
 PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
+CLOUDNATIVEPG = "github.com/cloudnative-pg/cloudnative-pg"
 
 KUBERNETES_VERSION = MODULES[KUBERNETES]
 _MINOR = KUBERNETES_VERSION.split(".")[1]

@@ -11,7 +11,12 @@ from pathlib import Path
 from tests.cluster.local import build, choice, images, node, release, skaffold, state, system
 from tests.cluster.local.console import Problem, say
 
-_OTHER_TOOLS = ("chromium", "kubectl", "prometheus-crds")
+CRDS = {
+    "prometheus-crds": (build.PROMETHEUS_OPERATOR, "example/prometheus-operator-crd"),
+    "cloudnativepg-crds": (build.CLOUDNATIVEPG, "config/crd/bases"),
+}
+"""Folders in Go modules of others, with the CRDs that some tests need."""
+_OTHER_TOOLS = ("chromium", "kubectl", *CRDS)
 
 
 def main(words: Sequence[str]) -> int:
@@ -138,9 +143,9 @@ def _tool(where: state.Layout, name: str) -> Path | str:
         if system.may_install():
             system.install_packages(system.BROWSER)
         return system.program(name) or "no Chromium is installed, so what needs one is not tested"
-    if name == "prometheus-crds":
-        archive = build.download(build.PROMETHEUS_OPERATOR, build.TOOLS[build.PROMETHEUS_OPERATOR])
-        return archive / "example" / "prometheus-operator-crd"
+    if name in CRDS:
+        module, folder = CRDS[name]
+        return build.download(module, build.TOOLS[module]) / folder
     if name == "kubectl":
         return build.build(where, "kubernetes").with_name("kubectl")
     return build.build(where, name)
