@@ -30,6 +30,8 @@ OVERLAYS: Mapping[str, str] = {
     "tightened": "v2",
     "broken-migration": "",
     "slow-migration": "v2",
+    "failing": "",
+    "slower": "",
 }
 
 
@@ -66,6 +68,12 @@ class Cluster:
         image = images.Image(name, RELEASES / "Dockerfile", context, arguments={"RELEASE": folder, **arguments})
         with state.lock(where, "images"):
             return images.publish(where, self.record, image, f"{folder}-{image.tag()}")
+
+    def tool_image(self, name: str) -> str:
+        """The reference of an image that has such a program and nothing else."""
+        where, program = state.layout(), self.tool(name)
+        with state.lock(where, "images"):
+            return images.publish(where, self.record, images.scratch(where, program))
 
     def tool(self, name: str) -> Path:
         """A program that only tests need, built once."""

@@ -118,7 +118,9 @@ PROGRAMS = {
         ),
         Program("kind", "sigs.k8s.io/kind", tool="sigs.k8s.io/kind"),
         # Without what finds targets in clouds, which is most of its code.
-        Program("prometheus", f"{PROMETHEUS}/cmd/prometheus", tags="remove_all_sd", tool=PROMETHEUS),
+        Program(
+            "prometheus", f"{PROMETHEUS}/cmd/prometheus", tags="remove_all_sd enable_kubernetes_sd", tool=PROMETHEUS
+        ),
     )
 }
 
