@@ -15,4 +15,4 @@ async def _look_and_fail(*given: Any) -> Any:
     return await _look(*given)
 
 
-service.get_whole = _look_and_fail
+service.get_whole = _look_and_fail  # type: ignore[assignment]

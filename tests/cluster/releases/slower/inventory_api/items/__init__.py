@@ -15,4 +15,4 @@ async def _look_slowly(*given: Any) -> Any:
     return await _look(*given)
 
 
-service.get_whole = _look_slowly
+service.get_whole = _look_slowly  # type: ignore[assignment]
