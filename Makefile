@@ -9,7 +9,7 @@ WORKERS ?= 3
 PYTEST := $(RUN)/pytest -q --numprocesses=$(WORKERS) --dist=worksteal --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env demo-release images test check unit integration cluster-test dev bench-api fuzz simulate openapi crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test chaos dev bench-api fuzz simulate openapi crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey, and j
 
 cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
 	$(RUN)/pytest -s -q --durations=10 tests/cluster
+
+chaos: $(VENV)/ready ## Kill the operator before and after each of its calls on the cluster (an hour or two)
+	@$(RUN)/python -W ignore -m tests.cluster.chaos $(ARGUMENTS)
 
 bench-api: $(VENV)/ready ## How fast the service is, against baselines of the same run (needs wrk)
 	@$(RUN)/python -W ignore -m tests.benchmarks.api $(ARGUMENTS)

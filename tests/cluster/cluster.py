@@ -1,5 +1,6 @@
 """The cluster that the tests run on, and the programs that people use on it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,11 @@ OVERLAYS: Mapping[str, str] = {
 }
 
 
+def local(verb: str) -> None:
+    """What `make` does with the cluster, under the same name."""
+    subprocess.run([sys.executable, str(CHECKOUT / "tests" / "cluster" / "local"), verb], check=True)
+
+
 @dataclass(frozen=True)
 class Ended:
     """A program that has ended; `said` is all that it printed."""
@@ -51,6 +57,13 @@ class Cluster:
         self.references = references
         self.kube = Kube(record.kubeconfig, record.context)
         self._releases: dict[str, str] = {"base": references["api"]}
+
+    @classmethod
+    def current(cls) -> "Cluster":
+        """The one that is up, with the images of this checkout. Raises Problem if there is none."""
+        local("images")
+        where = state.layout()
+        return cls(state.current(where), json.loads((where.run / "images.json").read_text()))
 
     def close(self) -> None:
         self.kube.close()

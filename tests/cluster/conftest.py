@@ -1,15 +1,12 @@
-import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.again import API, TestsOfTheApi
-from tests.cluster.cluster import CHECKOUT, EXPANDS, OVERLAYS, Cluster
+from tests.cluster.cluster import EXPANDS, OVERLAYS, Cluster, local
 from tests.cluster.installation import Installation
 from tests.cluster.installations import Installations
 from tests.cluster.local import state
@@ -22,19 +19,16 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The cluster that is up; else one that is there for the tests alone."""
-    where = state.layout()
-    brought_up = state.load(where) is None
+    brought_up = state.load(state.layout()) is None
     if brought_up:
-        _local("up")
-    _local("images")
-    record = state.current(where)
-    cluster = Cluster(record, json.loads((where.run / "images.json").read_text()))
+        local("up")
+    cluster = Cluster.current()
     for release in OVERLAYS:
         cluster.image(release)  # no test shall wait for one
     yield cluster
     cluster.close()
     if brought_up:
-        _local("down")
+        local("down")
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +76,3 @@ def chance() -> random.Random:
     seed = os.environ.get("INVENTORY_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
     print(f"INVENTORY_TEST_SEED={seed}")
     return random.Random(seed)
-
-
-def _local(verb: str) -> None:
-    subprocess.run([sys.executable, str(CHECKOUT / "tests" / "cluster" / "local"), verb], check=True)
