@@ -10,6 +10,7 @@ from . import job_manifests, manifests, routing
 from .kube import MANAGER, ApiError, Kube
 from .model import (
     ANNOTATION_RECORD,
+    LABEL_APP,
     LABEL_REVISION,
     Action,
     App,
@@ -86,14 +87,14 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
     jobs = f"/apis/batch/v1/namespaces/{app.namespace}/jobs"
     match action:
         case CreateDeployment(release, record):
-            await kube.create(deployments, manifests.deployment(app, release, record))
+            await _create(kube, app, deployments, manifests.deployment(app, release, record))
         case UpdateDeployment(deployment):
             await kube.patch(f"{deployments}/{deployment.name}", _patch(action))
         case DeleteDeployment(deployment):
             await kube.delete(f"{deployments}/{deployment.name}")
         case CreateJob():
             made = _job(app, action)
-            await kube.create(jobs if made["kind"] == "Job" else backups_path(app.namespace), made)
+            await _create(kube, app, jobs if made["kind"] == "Job" else backups_path(app.namespace), made)
         case SuspendJob(job):
             await kube.merge(f"{jobs}/{job.name}", {"spec": {"suspend": True}})
         case DeleteJob(job):
@@ -117,6 +118,21 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
             await kube.create(
                 f"/api/v1/namespaces/{app.namespace}/events", manifests.event(app, kind, reason, message, now)
             )
+
+
+async def _create(kube: Kube, app: App, path: str, made: Object) -> None:
+    """Raises ApiError with 422 where what lacks the app's label has the name: no look at the app shows that."""
+    try:
+        await kube.create(path, made)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        name = made["metadata"]["name"]
+        others, named = f"{LABEL_APP}!={app.name}", f"metadata.name={name}"
+        if (await kube.request("GET", path, labelSelector=others, fieldSelector=named)).get("items"):
+            said = f"{made['kind']} {name} has another owner: rename it or the InventoryApp."
+            raise ApiError(422, said) from error
+        raise
 
 
 def _job(app: App, action: CreateJob) -> Object:

@@ -142,6 +142,31 @@ async def test_a_backup_of_cloudnativepg_is_made_where_its_kind_lives() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "error", "said"),
+    [
+        ({"whose": "theirs"}, ApiError, "Job inventory-1-expand-1 has another owner"),
+        ({"inventory.dev/app": "inventory"}, OutdatedError, "already exists"),  # the next look at the app shows it
+    ],
+)
+async def test_a_name_that_is_taken_is_said_where_no_look_at_the_app_shows_by_whom(
+    theirs: dict[str, str], error: type[Exception], said: str
+) -> None:
+    class Taken(ApiServer):
+        async def request(self, method: str, path: str, *words: Any, **query: Any) -> dict[str, Any]:
+            if method == "POST":
+                raise ApiError(409, "already exists")
+            assert (query["labelSelector"], query["fieldSelector"]) == (
+                "inventory.dev/app!=inventory",
+                "metadata.name=inventory-1-expand-1",
+            )
+            found = [] if theirs.get("inventory.dev/app") == "inventory" else [{"metadata": {"labels": theirs}}]
+            return {"items": found}
+
+    with pytest.raises(error, match=said):
+        await apply(Taken(), an_app(), (CreateJob("abc", 1, 1, "a:1"),), START)
+
+
 async def test_the_candidates_service_is_another_one_than_the_apps() -> None:
     found = await written(ApiServer(), an_app(), ApplyService("abc"), ApplyService("def", candidate=True))
     assert [
