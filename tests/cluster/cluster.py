@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from inventory_api.migrations.revisions import read_image
@@ -17,7 +19,8 @@ from tests.cluster.local import images, state
 CHECKOUT = state.CHECKOUT
 CHART = CHECKOUT / "chart"
 CRD = CHECKOUT / "manifests" / "crd.yaml"
-CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/inventoryapps.inventory.dev"
+CRDS_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CRD_PATH = f"{CRDS_PATH}/inventoryapps.inventory.dev"
 RELEASES = CHECKOUT / "tests" / "cluster" / "releases"
 EXPANDS = read_image(CHECKOUT / "api" / "inventory_api" / "migrations").schema.expand
 """The expand migrations of this checkout."""
@@ -56,6 +59,8 @@ class Cluster:
         self.record = record
         self.references = references
         self.kube = Kube(record.kubeconfig, record.context)
+        self.since = datetime.now(UTC)
+        """Nothing before it was done by these tests."""
         self._releases: dict[str, str] = {"base": references["api"]}
 
     @classmethod
@@ -94,6 +99,20 @@ class Cluster:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return Path(done.stdout.strip().splitlines()[-1])
+
+    @contextmanager
+    def foreign_crds(self, tool: str, *names: str) -> Iterator[None]:
+        """Somebody else's CRDs, by the tool that prints their folder; those that are there already stay."""
+        if all(self.kube.get(f"{CRDS_PATH}/{name}") for name in names):
+            yield
+            return
+        files = str(self.tool(tool))
+        self.kubectl("apply", "--server-side", "--filename", files)
+        try:
+            self.kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{name}" for name in names))
+            yield
+        finally:
+            self.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", files)
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
         """Raises AssertionError if kubectl does not succeed."""

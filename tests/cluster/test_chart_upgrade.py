@@ -51,15 +51,10 @@ def next_operator(cluster: Cluster, next_chart: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def monitor_crds(cluster: Cluster) -> Iterator[None]:
-    """The CRDs of the Prometheus Operator; those that are there already are somebody's, and stay."""
-    if cluster.kube.get(f"{CRD_PATH.rpartition('/')[0]}/servicemonitors.monitoring.coreos.com"):
+    """The CRDs of the Prometheus Operator."""
+    names = ("servicemonitors.monitoring.coreos.com", "podmonitors.monitoring.coreos.com")
+    with cluster.foreign_crds("prometheus-crds", *names):
         yield
-        return
-    files = str(cluster.tool("prometheus-crds"))
-    cluster.kubectl("apply", "--server-side", "--filename", files)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", files)
-    yield
-    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", files)
 
 
 @pytest.mark.parametrize("helm", ["helm", "helm3"])

@@ -26,7 +26,8 @@ HELM, HELM3, SKAFFOLD = "helm.sh/helm/v4", "helm.sh/helm/v3", "github.com/Google
 INGRESS, PROCESS_EXPORTER = "k8s.io/ingress-nginx", "github.com/ncabatoff/process-exporter"
 PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
-CLOUDNATIVEPG = "github.com/cloudnative-pg/cloudnative-pg"
+CLOUDNATIVEPG, GATEWAY_API = "github.com/cloudnative-pg/cloudnative-pg", "sigs.k8s.io/gateway-api"
+TRAEFIK = "github.com/traefik/traefik/v3"
 
 KUBERNETES_VERSION = MODULES[KUBERNETES]
 _MINOR = KUBERNETES_VERSION.split(".")[1]
@@ -121,6 +122,7 @@ PROGRAMS = {
         Program(
             "prometheus", f"{PROMETHEUS}/cmd/prometheus", tags="remove_all_sd enable_kubernetes_sd", tool=PROMETHEUS
         ),
+        Program("traefik", "./cmd/traefik", tool=TRAEFIK),
     )
 }
 
@@ -155,7 +157,7 @@ def build(where: Layout, name: str) -> Path:
 
 def _ingredients(program: Program) -> str:
     if program.tool:
-        return f"{program.tool} {TOOLS[program.tool]} {VERSIONS['go']}"
+        return f"{program.tool} {TOOLS[program.tool]} {VERSIONS['go']}{TOOL_EDITS.get(program.tool, '')}"
     return f"{sorted(MODULES.items())}{VERSIONS['go']}{_sources()}{EDITS}"
 
 
@@ -221,12 +223,20 @@ def download(module: str, version: str, sums: Collection[str] = ()) -> Path:
 
 
 def _tool_module(where: Layout, program: Program, log: Path) -> Path:
-    """A module of its own for a tool, with the replace lines of the tool's go.mod: they are not inherited."""
+    """A module of its own for a tool, with the replace lines of the tool's go.mod: they are not inherited.
+
+    One that needs an edit is built in a copy of its archive.
+    """
     version = TOOLS[program.tool]
     archive = download(program.tool, version)
     own = re.findall(r"^(?:replace|exclude) [^(].*$", (archive / "go.mod").read_text(), re.MULTILINE)
     head = [f"module tool/{program.name}", f"go {VERSIONS['go']['toolchain']}", f"require {program.tool} {version}"]
     folder = where.cache / "modules" / program.name
+    if program.tool in TOOL_EDITS:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(archive, folder)
+        edit(folder, TOOL_EDITS[program.tool])
+        return folder
     write(folder / "go.mod", "\n".join([*head, *own]) + "\n")
     sums = archive / "go.sum"
     write(folder / "go.sum", sums.read_text() if sums.exists() else "")
@@ -311,6 +321,32 @@ EDITS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     PROCESS_EXPORTER: (
         ("proc/read.go", "strconv.ParseInt(status.UIDs[1], 10, 64)", "int64(status.UIDs[1]), error(nil)"),
+    ),
+}
+# The same for tools, which are built apart.
+TOOL_EDITS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    # Without what proves to certificate authorities that one owns a domain, by the APIs of some two hundred providers,
+    # and without Amazon's ECS: that is most of its code. Without what its archive lacks: its dashboard, and fields that
+    # others may add. And with a version of a library that is published as a Go module.
+    TRAEFIK: (
+        ("pkg/provider/acme/provider.go", '\t"github.com/go-acme/lego/v5/providers/dns"\n', ""),
+        (
+            "pkg/provider/acme/provider.go",
+            "provider, err = dns.NewDNSChallengeProviderByName(p.DNSChallenge.Provider)",
+            'err = errors.New("there is no DNS challenge")',
+        ),
+        ("pkg/config/static/static_config.go", '\t"github.com/traefik/traefik/v3/pkg/provider/ecs"\n', ""),
+        ("pkg/config/static/static_config.go", "\tecs.ProviderName,\n", ""),
+        ("pkg/config/static/static_config.go", "*ecs.Provider ", "*docker.Provider "),
+        ("webui/embed.go", "//go:embed static", "//go:embed embed.go"),
+        ("pkg/config/dynamic/http_config.go", '\t"github.com/traefik/traefik/dynamic/ext"\n', ""),
+        ("pkg/config/dynamic/http_config.go", '\text.HTTP `yaml:",inline"`\n', ""),
+        ("pkg/config/dynamic/http_config.go", '\text.Router `yaml:",inline"`\n', ""),
+        ("pkg/config/dynamic/zz_generated.deepcopy.go", "\tout.HTTP = in.HTTP\n", ""),
+        ("pkg/config/dynamic/zz_generated.deepcopy.go", "\tout.Router = in.Router\n", ""),
+        ("go.mod", "\tgithub.com/traefik/traefik/dynamic/ext v0.0.0-00010101000000-000000000000\n", ""),
+        ("go.mod", "replace github.com/traefik/traefik/dynamic/ext => ./pkg/config/dynamic/ext\n", ""),
+        ("go.mod", "v0.4.1-0.20260804094822-b975dcaa8c48", "v0.4.1-0.20200324110947-a37a7636d23e"),
     ),
 }
 STREAMS = re.compile(r"^stream \{.*?^\}\n", re.MULTILINE | re.DOTALL)

@@ -14,6 +14,7 @@ from tests.cluster.local.console import Problem, say
 CRDS = {
     "prometheus-crds": (build.PROMETHEUS_OPERATOR, "example/prometheus-operator-crd"),
     "cloudnativepg-crds": (build.CLOUDNATIVEPG, "config/crd/bases"),
+    "gateway-crds": (build.GATEWAY_API, "config/crd/standard"),
 }
 """Folders in Go modules of others, with the CRDs that some tests need."""
 _OTHER_TOOLS = ("chromium", "kubectl", *CRDS)
