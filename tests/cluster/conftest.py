@@ -11,6 +11,14 @@ from tests.cluster.installation import Installation
 from tests.cluster.installations import Installations
 from tests.cluster.local import state
 
+HERE = Path(__file__).parent
+LAST = HERE / "test_rights.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back on all the others comes after them."""
+    items.sort(key=lambda item: item.path == LAST)
+
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     return TestsOfTheApi.from_parent(parent, path=path) if path == API else None
@@ -29,6 +37,18 @@ def cluster() -> Iterator[Cluster]:
     cluster.close()
     if brought_up:
         local("down")
+
+
+@pytest.fixture
+def part_of_the_tests(request: pytest.FixtureRequest) -> str:
+    """Why not all tests of the cluster have run, and well; empty if they have."""
+    session, options = request.session, request.config.option
+    if session.testsfailed:
+        return "some have failed"
+    if options.keyword or options.markexpr or options.lf or options.deselect or "::" in "".join(request.config.args):
+        return "some were picked"
+    left_out = set(HERE.glob("test_*.py")) - {item.path for item in session.items}
+    return f"without {', '.join(sorted(path.name for path in left_out))}" if left_out else ""
 
 
 @pytest.fixture(scope="session")

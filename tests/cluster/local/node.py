@@ -300,6 +300,7 @@ class Node:
 
     def _apiserver(self, etcd: str) -> list[str]:
         pki = self.pki
+        policy = write_file(self.where.run / "audit.yaml", AUDIT)
         return [
             "kube-apiserver",
             f"--advertise-address={self.cluster.node_ip}",
@@ -325,6 +326,9 @@ class Node:
             "--requestheader-username-headers=X-Remote-User",
             f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
             f"--proxy-client-key-file={pki}/front-proxy-client.key",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.where.audit}",
+            *("--audit-log-maxsize=100", "--audit-log-maxbackup=2"),
         ]
 
     def _controller_manager(self) -> list[str]:
@@ -433,6 +437,18 @@ storage:
   filesystem: {{rootdirectory: "{data}"}}
   delete: {{enabled: true}}
 http: {{addr: "127.0.0.1:{registry}"}}
+"""
+
+# Who asked for what, of the pods that apps bring: what an operator really uses of its rights can be told from it.
+AUDIT = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  userGroups: ["system:serviceaccounts:kube-system", "system:serviceaccounts:ingress-nginx"]
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
 """
 
 KUBEADM = """\

@@ -34,6 +34,11 @@ class Layout:
         return self.run / "log"
 
     @property
+    def audit(self) -> Path:
+        """What pods asked of the API server, a JSON object a line; a node of our own alone has it."""
+        return self.logs / "audit.log"
+
+    @property
     def record(self) -> Path:
         return self.run / "cluster.json"
 
