@@ -63,6 +63,19 @@ def test_two_operators_at_once_make_one_migration(app_at_v2: Installation) -> No
     assert set(app.jobs()) - set(jobs) == {first_job(before["stableRevision"] + 1)}
 
 
+def test_where_the_leading_operator_is_killed_the_other_one_ends_its_release(serving_app: Installation) -> None:
+    app, before = serving_app, serving_app.status
+    app.release(operator={"replicas": 2})
+    leader = app.wait_for("one of them leads", lambda: holder(app))
+    with app.traffic() as traffic, traffic.during("a release whose leading operator is killed"):
+        app.upgrade(app={"config": {"NOTE": "begun by one operator, ended by another"}}, wait=False)
+        app.wait_for("it has begun", lambda: app.status.get("candidateRevision") == before["stableRevision"] + 1)
+        app.cluster.kube.delete(f"/api/v1/namespaces/{app.namespace}/pods/{leader}", at_once=True)
+        expect_end(app, app.app["spec"]["image"], before["stableRevision"] + 1)
+    assert holder(app) != leader
+    app.release(operator={"replicas": 1})
+
+
 def test_a_rollback_waits_for_a_database_that_is_away(app_with_a_past: Installation) -> None:
     """Far beyond its progress deadline, and what serves is left as it is."""
     app, before = app_with_a_past, app_with_a_past.status
@@ -79,6 +92,13 @@ def test_a_rollback_waits_for_a_database_that_is_away(app_with_a_past: Installat
         assert waiting in app.status["message"]
         assert app.pods_of(before["stableRelease"]) == pods
     expect_end(app, spec["image"], before["stableRevision"] + 1)
+
+
+def holder(app: Installation) -> str:
+    """The pod that holds the operators' Lease."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{app.namespace}/leases/{NAME}-operator"
+    lease = app.cluster.kube.get(path) or {"spec": {}}
+    return str(lease["spec"].get("holderIdentity", ""))
 
 
 @contextmanager

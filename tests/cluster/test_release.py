@@ -50,6 +50,15 @@ def test_applying_old_content_is_a_rollback_and_fails_no_request(app_with_a_past
     assert set(app.jobs()) <= set(jobs)
 
 
+def test_releases_beyond_the_history_limit_go_with_their_jobs(serving_app: Installation) -> None:
+    app, spec = serving_app, serving_app.app["spec"]
+    app.apply({**spec, "config": {**spec["config"], "NOTE": "without a past"}, "revisionHistoryLimit": 0})
+    status = app.wait_until_serving()
+    app.wait_for("the others are gone", lambda: list(app.deployments()) == [status["stableRelease"]])
+    app.wait_for("so are their Jobs", lambda: app.jobs() == [f"{NAME}-{status['stableRevision']}-expand-1"])
+    app.apply({**app.app["spec"], "revisionHistoryLimit": spec["revisionHistoryLimit"]})
+
+
 def expect_serving(app: Installation, traffic: Traffic, image: str, revision: int) -> str:
     """The hash of the release that must serve now, alone."""
     status = app.wait_until_serving()
