@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from . import job_manifests, manifests, routing
-from .kube import MANAGER, ApiError, Kube
+from .kube import ApiError, Kube
 from .model import (
     ANNOTATION_RECORD,
     LABEL_APP,
     LABEL_REVISION,
+    MANAGER,
     Action,
     App,
     ApplyService,

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
-MANAGER = "inventory-operator"
+from .model import MANAGER
+
 TIMEOUT_SECONDS = 15
 
 APPLY = "application/apply-patch+yaml"

@@ -18,6 +18,8 @@ GROUP = "inventory.dev"
 VERSION = "v1alpha1"
 KIND = "InventoryApp"
 PLURAL = "inventoryapps"
+MANAGER = "inventory-operator"
+"""Of the fields that the operator writes."""
 
 LABEL_APP = "inventory.dev/app"
 LABEL_RELEASE = "inventory.dev/release"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .manifests import candidate_name, labels, owner
-from .model import App, Json, Traffic
+from .model import MANAGER, App, Json, Traffic
 
 Object = dict[str, Any]
 
@@ -183,7 +183,9 @@ def _route_traffic(app: App, route: Object) -> Traffic:
     if not ours:
         return Traffic(trouble=f"{name} has no rule with the backend {app.name}")
     weights = {_percent(app, refs) for refs in ours}
-    present = any(candidates)
+    # Our name on its fields is the last thing to go, and may be left by itself: somebody wrote to the route meanwhile.
+    ours_named = any(entry.get("manager") == MANAGER for entry in route["metadata"].get("managedFields") or ())
+    present = any(candidates) or ours_named
     trouble = ""
     if any(len(refs) - len(ref) != 1 for refs, ref in zip(ours, candidates, strict=True)):
         trouble = f"{name} has a rule with further backends beside {app.name}: give them a rule of their own"
@@ -192,7 +194,7 @@ def _route_traffic(app: App, route: Object) -> Traffic:
     elif len(weights) > 1:
         trouble = f"{name} has rules that divide the requests differently: somebody else has changed it"
     weight = max((w for w in weights if w is not None), default=0)
-    as_wanted = not present or _candidates_in_step(app, route)
+    as_wanted = not any(candidates) or _candidates_in_step(app, route)
     return Traffic(weight, as_wanted, trouble, present)
 
 

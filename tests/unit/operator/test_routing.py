@@ -210,6 +210,16 @@ def test_a_route_without_a_candidate_has_nothing_of_ours() -> None:
     assert weighted(a_route(), None) == a_route()
 
 
+def test_a_route_whose_fields_are_still_the_operators_is_not_given_back_yet() -> None:
+    """The weights go first. Whoever writes to the route then, as its controller does, keeps the rest from going."""
+    route = a_route()
+    theirs = {"manager": "helm", "operation": "Apply"}
+    route["metadata"]["managedFields"] = [theirs, {"manager": "inventory-operator", "operation": "Update"}]
+    assert routing.traffic(by_route(), Routes(route)) == Traffic(0, present=True)
+    route["metadata"]["managedFields"] = [theirs]
+    assert routing.traffic(by_route(), Routes(route)) == Traffic(0)
+
+
 def test_filters_of_our_backend_are_the_candidates_too() -> None:
     route = a_route()
     filters = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["b"]}}]
