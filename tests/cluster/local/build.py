@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 VERSIONS = tomllib.loads((HERE / "versions.toml").read_text())
 MODULES: dict[str, str] = VERSIONS["modules"]
 TOOLS: dict[str, str] = VERSIONS["tools"]
+TOOLCHAINS: dict[str, str] = VERSIONS["toolchains"]
 
 KUBERNETES, CONTAINERD = "k8s.io/kubernetes", "github.com/containerd/containerd/v2"
 REGISTRY, METRICS_SERVER = "github.com/distribution/distribution/v3", "sigs.k8s.io/metrics-server"
@@ -28,6 +29,7 @@ PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 CLOUDNATIVEPG, GATEWAY_API = "github.com/cloudnative-pg/cloudnative-pg", "sigs.k8s.io/gateway-api"
 TRAEFIK = "github.com/traefik/traefik/v3"
+KWOK, ARGO_ROLLOUTS = "sigs.k8s.io/kwok", "github.com/argoproj/argo-rollouts"
 
 KUBERNETES_VERSION = MODULES[KUBERNETES]
 _MINOR = KUBERNETES_VERSION.split(".")[1]
@@ -123,6 +125,13 @@ PROGRAMS = {
             "prometheus", f"{PROMETHEUS}/cmd/prometheus", tags="remove_all_sd enable_kubernetes_sd", tool=PROMETHEUS
         ),
         Program("traefik", "./cmd/traefik", tool=TRAEFIK),
+        Program("kwok", f"{KWOK}/cmd/kwok", tool=KWOK),
+        Program(
+            "argo-rollouts",
+            f"{ARGO_ROLLOUTS}/cmd/rollouts-controller",
+            ((f"{ARGO_ROLLOUTS}/utils/version.version", TOOLS[ARGO_ROLLOUTS].removeprefix("v")),),
+            tool=ARGO_ROLLOUTS,
+        ),
     )
 }
 
@@ -145,7 +154,7 @@ def build(where: Layout, name: str) -> Path:
             ["go", "build", "-trimpath", "-tags", program.tags, "-ldflags", flags, "-o", fresh, program.package],
             f"Building {name}",
             log=log,
-            env=go_environment(),
+            env=go_environment(program.tool),
             cwd=folder,
         )
         fresh.replace(target)
@@ -157,7 +166,8 @@ def build(where: Layout, name: str) -> Path:
 
 def _ingredients(program: Program) -> str:
     if program.tool:
-        return f"{program.tool} {TOOLS[program.tool]} {VERSIONS['go']}{TOOL_EDITS.get(program.tool, '')}"
+        own = f"{TOOLCHAINS.get(program.tool, '')}{TOOL_EDITS.get(program.tool, '')}"
+        return f"{program.tool} {TOOLS[program.tool]} {VERSIONS['go']}{own}"
     return f"{sorted(MODULES.items())}{VERSIONS['go']}{_sources()}{EDITS}"
 
 
@@ -202,9 +212,10 @@ def go_objection(version: str, toolchain: str, oldest: str, needed: str) -> str:
     return ""
 
 
-def go_environment() -> dict[str, str]:
+def go_environment(module: str = "") -> dict[str, str]:
     # The caller's workspace, flags and target are about other code.
-    return {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=mod", "GOWORK": "off", "GOOS": "", "GOARCH": ""}
+    found = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=mod", "GOWORK": "off", "GOOS": "", "GOARCH": ""}
+    return found | ({"GOTOOLCHAIN": f"go{TOOLCHAINS[module]}"} if module in TOOLCHAINS else {})
 
 
 def download(module: str, version: str, sums: Collection[str] = ()) -> Path:
@@ -213,7 +224,7 @@ def download(module: str, version: str, sums: Collection[str] = ()) -> Path:
     said = run(
         ["go", "mod", "download", "-json", f"{module}@{version}"],
         f"Downloading the Go module {module}",
-        env={**go_environment(), **({"GONOSUMDB": module} if sums else {})},
+        env={**go_environment(module), **({"GONOSUMDB": module} if sums else {})},
         cwd=Path("/"),
     )
     answer = json.loads(said)
@@ -229,8 +240,9 @@ def _tool_module(where: Layout, program: Program, log: Path) -> Path:
     """
     version = TOOLS[program.tool]
     archive = download(program.tool, version)
-    own = re.findall(r"^(?:replace|exclude) [^(].*$", (archive / "go.mod").read_text(), re.MULTILINE)
-    head = [f"module tool/{program.name}", f"go {VERSIONS['go']['toolchain']}", f"require {program.tool} {version}"]
+    own = re.findall(r"^(?:replace|exclude) (?:[^(].*$|\([^)]*^\))", (archive / "go.mod").read_text(), re.MULTILINE)
+    go = TOOLCHAINS.get(program.tool, VERSIONS["go"]["toolchain"])
+    head = [f"module tool/{program.name}", f"go {go}", f"require {program.tool} {version}"]
     folder = where.cache / "modules" / program.name
     if program.tool in TOOL_EDITS:
         shutil.rmtree(folder, ignore_errors=True)
