@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.api import load, servers, transfer
-from tests.benchmarks.api.ratios import Ratio, in_turns, ratio
 from tests.benchmarks.api.servers import Server, Stores
+from tests.benchmarks.ratios import Ratio, in_turns, ratio
+from tests.benchmarks.usage import cpu_seconds, cpu_seconds_of_all, memory_mib
 from tests.integration.ports import free_port
 from tests.integration.stores import SERVICE
 
@@ -152,9 +153,9 @@ def import_(bench: Bench) -> Found:
     database = postgres.migrated_database()
     with servers.service(bench.stores, database, free_port()) as service:
         client = transfer.signed_in(service.url)
-        before = load.cpu_seconds(service.pid), load.cpu_seconds_of_all(postgres.pid)
+        before = cpu_seconds(service.pid), cpu_seconds_of_all(postgres.pid)
         seconds = transfer.import_items(client)
-        after = load.cpu_seconds(service.pid), load.cpu_seconds_of_all(postgres.pid)
+        after = cpu_seconds(service.pid), cpu_seconds_of_all(postgres.pid)
     ours, theirs = (now - then for now, then in zip(after, before, strict=True))
     line = f"import of {transfer.ITEMS:,} items with stock: {seconds:.1f} s"
     return [(f"{line} (CPU: {ours:.1f} s in the service, {theirs:.1f} s in PostgreSQL)", True)]
@@ -216,7 +217,7 @@ def memory(bench: Bench) -> Found:
                     done += answered.per_second * 5
                 answered = load.check_outs(f"{service.url}/api/v1/loans", service.pid, 5, token, _ITEMS, part)
                 done += answered.per_second * 5
-            kept.append(load.memory_mib(service.pid))
+            kept.append(memory_mib(service.pid))
             print(f"    {(part + 1) * bench.requests // parts:>10,} requests: {kept[-1]:.0f} MiB", flush=True)
     grown = kept[-1] - kept[len(kept) // 2]
     return [
@@ -231,7 +232,7 @@ def start(bench: Bench) -> Found:
     for _ in range(bench.rounds):
         with servers.service(bench.stores, database, free_port()) as service:
             taken.append(service.seconds_to_ready)
-            kept = load.memory_mib(service.pid)
+            kept = memory_mib(service.pid)
     seconds = statistics.median(taken)
     return [
         (f"process start to ready: {seconds:.2f} s (from {min(taken):.2f} to {max(taken):.2f})", seconds <= 1.5),

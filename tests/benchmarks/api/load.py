@@ -1,6 +1,5 @@
 """Load from outside, by wrk, on a core of its own, and what it cost the server."""
 
-import os
 import re
 import subprocess
 import tempfile
@@ -9,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.usage import cpu_seconds
+
 SERVER_CORE, OTHERS_CORE = 0, 1
 CONNECTIONS = 16
-_TICKS = os.sysconf("SC_CLK_TCK")
 _POST = """
 math.randomseed(%(seed)d)
 local number = 0
@@ -68,23 +68,6 @@ def _wrk(url: str, pid: int, seconds: int, token: str, connections: int, more: l
         raise LoadError(f"{url}:\n{said}")
     requests = int(_number(r"(\d+) requests in", said))
     return Load(_number(r"Requests/sec:\s+([\d.]+)", said), used / requests * 1e6, _p99(said))
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def cpu_seconds_of_all(pid: int) -> float:
-    """Of a process and its children, those that are gone too."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    gone = (int(fields[13]) + int(fields[14])) / _TICKS
-    return cpu_seconds(pid) + gone + sum(cpu_seconds(int(child)) for child in children)
-
-
-def memory_mib(pid: int, what: str = "VmRSS") -> float:
-    return _number(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) / 1024
 
 
 def _p99(said: str) -> float:
