@@ -9,7 +9,7 @@ WORKERS ?= 3
 PYTEST := $(RUN)/pytest -q --numprocesses=$(WORKERS) --dist=worksteal --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env demo-release images test check unit integration cluster-test chaos dev bench-api fuzz simulate openapi crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test chaos dev bench-api bench-operator fuzz simulate openapi crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ chaos: $(VENV)/ready ## Kill the operator before and after each of its calls on 
 
 bench-api: $(VENV)/ready ## How fast the service is, against baselines of the same run (needs wrk)
 	@$(RUN)/python -W ignore -m tests.benchmarks.api $(ARGUMENTS)
+
+bench-operator: $(VENV)/ready ## How fast and how large the operator is, beside Argo Rollouts (on the cluster of make up)
+	@$(LOCAL) tool kwok argo-rollouts prometheus >/dev/null
+	@$(RUN)/python -W ignore -m tests.benchmarks.operator $(ARGUMENTS)
 
 fuzz: $(VENV)/ready ## Thousands of requests made up from the contract
 	@$(RUN)/python -W ignore -m tests.fuzz $(ARGUMENTS)

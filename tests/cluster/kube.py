@@ -1,11 +1,12 @@
 """The API server, spoken to in plain objects."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kubernetes import config
 from kubernetes.client import ApiException
+from urllib3 import HTTPResponse
 
 MERGE = "application/merge-patch+json"
 TIMEOUT_SECONDS = 30
@@ -72,6 +73,14 @@ class Kube:
 
         return record
 
+    def watch(self, path: str, since: str, seconds: int) -> Iterator[Object]:
+        """Each event as it comes, from a resource version on, for so many seconds."""
+        query = {"watch": "1", "resourceVersion": since, "timeoutSeconds": str(seconds), "allowWatchBookmarks": "true"}
+        rest = b""
+        for chunk in self._open("GET", path, None, "application/json", query, seconds + TIMEOUT_SECONDS).stream():
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from (json.loads(line) for line in whole if line)
+
     def _send(
         self,
         method: str,
@@ -81,6 +90,13 @@ class Kube:
         query: dict[str, str],
         timeout: float = TIMEOUT_SECONDS,
     ) -> str:
+        content: bytes = self._open(method, path, body, kind, query, timeout).data
+        return content.decode()
+
+    def _open(
+        self, method: str, path: str, body: Object | None, kind: str, query: dict[str, str], timeout: float
+    ) -> HTTPResponse:
+        """The answer, whose body is not read yet. Raises ApiException."""
         parts = self._api.param_serialize(
             method,
             path,
@@ -89,8 +105,7 @@ class Kube:
             body=body,
             auth_settings=["BearerToken"],
         )
-        response = self._api.call_api(*parts, _request_timeout=timeout)
-        content: bytes = response.read()
+        response: HTTPResponse = self._api.call_api(*parts, _request_timeout=timeout).response
         if not 200 <= response.status < 300:
-            raise ApiException(status=response.status, reason=content.decode())
-        return content.decode()
+            raise ApiException(status=response.status, reason=response.data.decode())
+        return response

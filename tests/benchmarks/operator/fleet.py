@@ -1,0 +1,98 @@
+"""What an operator needs for a fleet: to bring it up, to keep it while nothing happens, and to find it at a start."""
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.benchmarks.operator.objects import APP, DEPLOYMENT, Kind
+from tests.benchmarks.operator.operators import Operator
+from tests.benchmarks.operator.stage import NAMESPACE, Bench, Lines
+from tests.benchmarks.operator.watching import Seen
+
+_SETTLE_SECONDS = 15
+"""For what comes after the last app is complete; an app at rest is looked at far later."""
+_GROWTH_GOAL = 1.5
+"""More would not be by chance: an app may cost as much in a large fleet as in a small one."""
+RESTART_GOAL_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """An operator whose fleet has grown and come to rest."""
+
+    made: int
+    seconds: float
+    cpu: float
+    memory: float
+    peak: float
+
+    def __str__(self) -> str:
+        each = f"{1000 * self.seconds / self.made:.0f} ms and {1000 * self.cpu / self.made:.0f} ms of CPU for each"
+        return f"{self.memory:.0f} MiB (at most {self.peak:.0f}); {self.made:,} more took {each}"
+
+
+def grow(bench: Bench, operator: Operator, kind: Kind, seen: Seen, numbers: Sequence[int], replicas: int = 1) -> Size:
+    cpu = operator.cpu()
+    seconds = bench.make(kind, [named(kind, number) for number in numbers], replicas, seen)
+    cpu = operator.cpu() - cpu
+    time.sleep(_SETTLE_SECONDS)
+    return Size(len(numbers), seconds, cpu, operator.memory(), operator.peak())
+
+
+def named(kind: Kind, number: int) -> str:
+    return f"{kind.name.lower()}-{number}"
+
+
+def memory_for_each(found: Mapping[int, Size]) -> float:
+    """KiB for each app of the largest fleet that the one before did not have: the first ones warm everything up."""
+    *_, less, most = sorted(found)
+    return (found[most].memory - found[less].memory) * 1024 / (most - less)
+
+
+def linear(name: str, found: Mapping[int, Size], *, judged: bool) -> Lines:
+    """The last apps cost no more each than those before them."""
+    for (_, before), (size, after) in itertools.pairwise(sorted(found.items())):
+        if before.made < 50:
+            continue  # too few to say what one costs
+        slower = after.seconds / after.made / (before.seconds / before.made)
+        dearer = after.cpu / after.made / (before.cpu / before.made)
+        line = f"{size:>6,} apps, {name}: each took {slower:.2f} times the time"
+        line += f" and {dearer:.2f} times the CPU of those before"
+        yield line + (f" (goal: {_GROWTH_GOAL})" if judged else ""), max(slower, dearer) <= _GROWTH_GOAL or not judged
+
+
+def idle(bench: Bench, size: int, our: Operator, *others: Operator) -> Lines:
+    """Nothing happens, and our operator writes nothing."""
+    time.sleep(_SETTLE_SECONDS)
+    before = [(operator.figures(), operator.cpu()) for operator in (our, *others)]
+    versions = _versions(bench)
+    time.sleep(bench.idle)
+    changed = len(_versions(bench) ^ versions)
+    for operator, (figures, cpu) in zip((our, *others), before, strict=True):
+        did, used = operator.figures().since(figures), operator.cpu() - cpu
+        line = f"{size:>6,} apps, {bench.idle} s of nothing, {operator.name}: {did.writes} writes, {did.reads:,} reads"
+        line += f", {did.passes:,.0f} passes, {100 * used / bench.idle:.1f} % of a core"
+        if operator is our:
+            yield f"{line}; {changed} objects have changed (goal: no write)", not (did.writes or changed)
+        else:
+            yield line, True
+
+
+def _versions(bench: Bench) -> set[tuple[str, str]]:
+    """Of the apps and all that the operator has made for them."""
+    paths = [kind.collection(NAMESPACE) for kind in (APP, DEPLOYMENT)] + [f"/api/v1/namespaces/{NAMESPACE}/services"]
+    found = (each["metadata"] for path in paths for each in bench.kube.items(path))
+    return {(meta["uid"], meta["resourceVersion"]) for meta in found}
+
+
+def restart(size: int, operator: Operator, goal: float = float("inf")) -> Lines:
+    operator.stop()
+    began = time.monotonic()
+    ready = operator.start()
+    operator.until(lambda: operator.figures().passes >= 1)
+    first = time.monotonic() - began
+    operator.until(lambda: operator.figures().passes >= size)
+    line = f"{size:>6,} apps, restart of {operator.name}: ready after {ready:.2f} s, first pass {first:.2f} s"
+    line += f", {size:,} passes {time.monotonic() - began:.1f} s, {operator.peak():.0f} MiB at most"
+    yield line + (f" (goal: {goal:g} s to the first)" if goal < float("inf") else ""), first <= goal
