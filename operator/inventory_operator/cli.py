@@ -15,6 +15,7 @@ from typing import Any
 
 import kopf
 from kopf._core.engines import peering
+from prometheus_client import REGISTRY
 
 from . import handlers, metrics, server
 from .apply import unguarded
@@ -107,6 +108,7 @@ async def _run(args: argparse.Namespace) -> None:
     handlers.register(registry, queue)
     ready = asyncio.Event()
     metrics.BUILD_INFO.labels(_version()).set(1)
+    REGISTRY.register(metrics.ApiRequests(kube.calls))
     runner = await server.serve(
         # One that stands by is ready to lead, and has no queue that could get stuck.
         ready=lambda: ready.is_set() and (stands_by() or roundup.succeeded),

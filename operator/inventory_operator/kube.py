@@ -1,6 +1,7 @@
 """The API server, spoken to in plain objects: one small client over the official one, which brings the credentials."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -41,7 +42,8 @@ class Kube:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self.calls = 0
+        self.calls: Counter[str] = Counter()
+        """By method."""
 
     @classmethod
     async def connect(cls) -> "Kube":
@@ -71,7 +73,7 @@ class Kube:
         if query:
             path = f"{path}?{urlencode(query)}"
         headers = {"Content-Type": kind, "Accept": "application/json"}
-        self.calls += 1
+        self.calls[method] += 1
         try:
             parts = await self._api.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]

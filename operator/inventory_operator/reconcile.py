@@ -84,7 +84,7 @@ class Reconciler:
     async def _pass(self, namespace: str, name: str) -> float | None:
         observed = await observe(self._kube, namespace, name)
         if observed is None:
-            metrics.forget(namespace, name)
+            metrics.APPS.forget(namespace, name)
             return None
         app, now = observed.app, datetime.now(UTC)
         if app.deleting:
@@ -104,7 +104,7 @@ class Reconciler:
             raise
         self._tell(observed, decided)
         await write_status(self._kube, app, status.status(observed, decided, now), self._guard)
-        metrics.observe_app(observed, decided)
+        metrics.APPS.note(observed, decided)
         at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
         pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
         return min(pause, decided.check_after) if decided.check_after is not None else pause
