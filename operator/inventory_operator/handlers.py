@@ -1,19 +1,45 @@
 """What Kopf watches. Every event is only a hint that an app wants a look: it adds the app's key to the queue."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.bodies import BodyEssence
 
+from .kube import PAGE
 from .model import GROUP, LABEL_APP, PLURAL, VERSION
-from .queue import Queue
+from .queue import Key, Queue
+
+
+class Asked:
+    """What people want of each app, as it was heard last: that the operator has written a status is no news to it."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Key, int] = {}
+
+    def is_news(self, event: str | None, key: Key, meta: Mapping[str, Any]) -> bool:
+        """`event` is None for what was there at the start, or at a new start of the watch."""
+        if event == "DELETED":
+            self._asked.pop(key, None)
+            return True
+        annotations = sorted((meta.get("annotations") or {}).items())
+        asked = hash((meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), *annotations))
+        if event == "MODIFIED" and self._asked.get(key) == asked:
+            return False
+        self._asked[key] = asked
+        return True
 
 
 def register(registry: kopf.OperatorRegistry, queue: Queue) -> None:
     """Watch the apps and, by label, what belongs to them."""
 
+    asked = Asked()
+
     # Coroutines, or Kopf would call them in threads, and the queue belongs to the event loop.
-    async def app_event(namespace: str | None, name: str | None, **_: Any) -> None:
-        queue.add((namespace or "", name or ""))
+    async def app_event(type: str | None, namespace: str | None, name: str | None, meta: kopf.Meta, **_: Any) -> None:
+        key = (namespace or "", name or "")
+        if asked.is_news(type, key, meta):
+            queue.add(key)
 
     async def child_event(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
         queue.add((namespace or "", labels[LABEL_APP]))
@@ -29,12 +55,21 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
+class _NothingToCompare(kopf.AnnotationsDiffBaseStorage):
+    """Only events are heard here, whatever has changed. Kopf would copy each object three times to find out what."""
+
+    def build(self, **_: Any) -> BodyEssence:
+        return BodyEssence()
+
+
 def settings() -> kopf.OperatorSettings:
     """No peering, no finalizer, no CRD or namespace watch, nothing written by Kopf itself."""
     found = kopf.OperatorSettings()
     found.peering.standalone = True
     found.posting.enabled = False
     found.scanning.disabled = True
+    found.persistence.diffbase_storage = _NothingToCompare()
+    found.watching.chunk_size = PAGE
     found.watching.server_timeout = 300
     found.watching.client_timeout = 330
     return found

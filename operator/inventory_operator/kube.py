@@ -12,10 +12,14 @@ from kubernetes.aio import client, config
 from .model import MANAGER
 
 TIMEOUT_SECONDS = 15
+PAGE = 100
+"""Objects that are read at a time where there may be thousands: what is held of them at once stays small."""
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+JSON = "application/json"
+ONLY_METADATA = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 Object = dict[str, Any]
 
@@ -63,7 +67,8 @@ class Kube:
         method: str,
         path: str,
         body: Mapping[str, Any] | None = None,
-        kind: str = "application/json",
+        kind: str = JSON,
+        accept: str = JSON,
         **query: str,
     ) -> Object:
         """The parsed answer.
@@ -72,7 +77,7 @@ class Kube:
         """
         if query:
             path = f"{path}?{urlencode(query)}"
-        headers = {"Content-Type": kind, "Accept": "application/json"}
+        headers = {"Content-Type": kind, "Accept": accept}
         self.calls[method] += 1
         try:
             parts = await self._api.param_serialize(
@@ -100,6 +105,18 @@ class Kube:
         """All objects that the label selector matches."""
         answer = await self.request("GET", path, labelSelector=selector)
         return cast(list[Object], answer.get("items") or [])
+
+    async def versions(self, path: str) -> dict[tuple[str, str], str]:
+        """The resource version of each object, by namespace and name."""
+        found: dict[tuple[str, str], str] = {}
+        query = {"limit": str(PAGE)}
+        while True:
+            answer = await self.request("GET", f"{path}?{urlencode(query)}", accept=ONLY_METADATA)
+            for meta in (each["metadata"] for each in answer.get("items") or ()):
+                found[meta["namespace"], meta["name"]] = meta["resourceVersion"]
+            query["continue"] = answer["metadata"].get("continue", "")
+            if not query["continue"]:
+                return found
 
     async def create(self, path: str, body: Object) -> Object:
         return await self.request("POST", path, body, fieldManager=MANAGER)

@@ -41,8 +41,7 @@ def app_path(namespace: str, name: str) -> str:
 async def app_versions(kube: Kube, namespace: str) -> dict[tuple[str, str], str]:
     """The resource version of each InventoryApp in a namespace, or in all of them (""); by namespace and name."""
     place = f"namespaces/{namespace}/" if namespace else ""
-    found = [each["metadata"] for each in await kube.list(f"/apis/{GROUP}/{VERSION}/{place}{PLURAL}")]
-    return {(meta["namespace"], meta["name"]): meta["resourceVersion"] for meta in found}
+    return await kube.versions(f"/apis/{GROUP}/{VERSION}/{place}{PLURAL}")
 
 
 def ingress_path(namespace: str, name: str) -> str:

@@ -80,12 +80,13 @@ class MortalKube(Kube):
         path: str,
         body: Mapping[str, Any] | None = None,
         kind: str = "application/json",
+        accept: str = "application/json",
         **query: str,
     ) -> dict[str, Any]:
         call = described(method, path, body)
         DOOM.before(call)
         try:
-            return await super().request(method, path, body, kind, **query)
+            return await super().request(method, path, body, kind, accept, **query)
         finally:
             DOOM.after(call)  # the server has answered, and nobody has read it yet
 

@@ -36,6 +36,7 @@ class ApiServer(Kube):
         path: str,
         body: Mapping[str, Any] | None = None,
         kind: str = "application/json",
+        accept: str = "application/json",
         **query: str,
     ) -> Object:
         for part, error in self.refused.items():

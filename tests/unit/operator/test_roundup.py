@@ -1,6 +1,6 @@
 """Listing the apps now and then, for what the watches did not tell."""
 
-from typing import Any, cast
+from typing import cast
 
 from inventory_operator.kube import ApiError, Kube
 from inventory_operator.queue import Key, Queue
@@ -16,13 +16,12 @@ class ApiServer:
     def __init__(self, apps: Apps) -> None:
         self.apps = apps
 
-    async def list(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+    async def versions(self, path: str) -> dict[Key, str]:
         parts = path.split("/")
         wanted = [parts[parts.index("namespaces") + 1]] if "namespaces" in parts else list(self.apps)
         if not set(wanted) <= set(self.apps):
             raise ApiError(403, "forbidden")
-        found = [(each, *app) for each in wanted for app in self.apps[each].items()]
-        return [{"metadata": {"namespace": n, "name": a, "resourceVersion": v}} for n, a, v in found]
+        return {(each, name): version for each in wanted for name, version in self.apps[each].items()}
 
 
 class Asked(Queue):

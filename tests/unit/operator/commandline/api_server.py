@@ -41,6 +41,7 @@ class Objects(Client):
         path: str,
         body: Mapping[str, Any] | None = None,
         kind: str = "application/json",
+        accept: str = "application/json",
         **query: str,
     ) -> Object:
         if method == "GET":
