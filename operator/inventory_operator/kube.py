@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -57,6 +58,9 @@ class Kube:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)
+        # Else the environment's proxy, and a netrc, would be looked for at each request, each by a thread.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
@@ -142,6 +146,12 @@ class Kube:
         except ApiError as error:
             if error.status != 404:
                 raise
+
+
+def _proxy(address: str) -> str | None:
+    """The environment's, if it has one for this address."""
+    parts = urlsplit(address)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _parsed(text: bytes) -> Object:
