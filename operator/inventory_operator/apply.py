@@ -1,13 +1,14 @@
 """Carries a plan out. Each action is safe to repeat, and safe beside another operator that decides the same."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from . import job_manifests, manifests, routing
-from .kube import ApiError, Kube
+from .kube import ApiError, Kube, UnreachableError
 from .model import (
     ANNOTATION_RECORD,
     LABEL_APP,
@@ -48,24 +49,44 @@ class OutdatedError(Exception):
     """The object has changed since it was observed: observe again."""
 
 
-async def apply(kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, guard: Guard = unguarded) -> None:
-    """In order; stops at the first that can't be done.
+async def apply(
+    kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, guard: Guard = unguarded
+) -> Collection[Awaitable[None]]:
+    """In order; stops at the first that can't be done. Returns the Events that are on their way: nothing waits for one.
 
     Raises OutdatedError, ApiError, UnreachableError, and what the guard raises.
     """
-    for action in actions:
-        guard()
-        try:
-            await _carry_out(kube, app, action, now)
-        except ApiError as error:
+    telling: list[asyncio.Task[None]] = []
+    try:
+        for action in actions:
+            guard()
             if isinstance(action, Emit):
-                log.warning("%s/%s: an Event was refused: %s", app.namespace, app.name, error)
-                continue  # it only tells of what is done
-            if error.no_such_kind and isinstance(action, SetTraffic | CreateJob):
-                raise ApiError(422, _not_installed(action)) from error
-            if error.status in (404, 409):
-                raise OutdatedError(str(error)) from error
-            raise
+                telling.append(asyncio.create_task(_tell(kube, app, action, now)))
+            else:
+                await _do(kube, app, action, now)
+    except BaseException:
+        await asyncio.gather(*telling)  # of what is done
+        raise
+    return telling
+
+
+async def _tell(kube: Kube, app: App, said: Emit, now: datetime) -> None:
+    made = manifests.event(app, said.type, said.reason, said.message, now)
+    try:
+        await kube.create(f"/api/v1/namespaces/{app.namespace}/events", made)
+    except (ApiError, UnreachableError) as error:
+        log.warning("%s/%s: an Event was refused: %s", app.namespace, app.name, error)  # it only tells of what is done
+
+
+async def _do(kube: Kube, app: App, action: Action, now: datetime) -> None:
+    try:
+        await _carry_out(kube, app, action, now)
+    except ApiError as error:
+        if error.no_such_kind and isinstance(action, SetTraffic | CreateJob):
+            raise ApiError(422, _not_installed(action)) from error
+        if error.status in (404, 409):
+            raise OutdatedError(str(error)) from error
+        raise
 
 
 async def write_status(kube: Kube, app: App, status: Object, guard: Guard = unguarded) -> bool:
@@ -115,10 +136,6 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
                 await kube.patch(f"{deployments}/{deployment.name}", _patch(told))
         case SetReplicas(replicas):
             await kube.merge(f"{app_path(app.namespace, app.name)}/scale", {"spec": {"replicas": replicas}})
-        case Emit(kind, reason, message):
-            await kube.create(
-                f"/api/v1/namespaces/{app.namespace}/events", manifests.event(app, kind, reason, message, now)
-            )
 
 
 async def _create(kube: Kube, app: App, path: str, made: Object) -> None:

@@ -58,19 +58,19 @@ def backups_path(namespace: str) -> str:
 
 async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
     """The app and all that belongs to it, or None if the app is gone."""
-    found = await kube.get(app_path(namespace, name))
+    selector = f"{LABEL_APP}={name}"
+    found, deployments, jobs, pods, service = await asyncio.gather(
+        kube.get(app_path(namespace, name)),
+        kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
+        kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
+        kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
+        kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
+    )
     if found is None:
         return None
     app = parse_app(found)
-    selector = f"{LABEL_APP}={name}"
-    (deployments, jobs, pods, service), (candidate, backups, routes) = await asyncio.gather(
-        asyncio.gather(
-            kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
-            kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
-            kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
-            kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
-        ),
-        asyncio.gather(_candidate_service(kube, app), _backups(kube, app, selector), _routes(kube, app)),
+    candidate, backups, routes = await asyncio.gather(
+        _candidate_service(kube, app), _backups(kube, app, selector), _routes(kube, app)
     )
     observed = parse(app, deployments, jobs, pods, service, candidate=candidate, backups=backups, routes=routes)
     secrets = await _secrets(kube, app) if observed.may_start_pods else ""

@@ -1,5 +1,6 @@
 """One pass over one app: observe, plan, apply, say so in the status."""
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ from . import metrics, status
 from .apply import Guard, OutdatedError, apply, unguarded, write_status
 from .kube import ApiError, Kube, UnreachableError
 from .lease import LostLeaseError
-from .model import Emit, Observed, Phase, Plan
+from .model import Emit, EndTraffic, Observed, Phase, Plan, SetTraffic
 from .observe import app_versions, observe
 from .plan import plan
 from .queue import Key, Queue
@@ -91,7 +92,7 @@ class Reconciler:
             return None  # its children go with it, by ownerReferences
         decided = plan(observed, now)
         try:
-            await apply(self._kube, app, decided.actions, now, self._guard)
+            telling = await apply(self._kube, app, decided.actions, now, self._guard)
         except ApiError as error:
             if error.status in (400, 422):
                 # What CEL in the CRD can't say: the API server refuses the pod template, the user has to change it.
@@ -103,10 +104,13 @@ class Reconciler:
                 await write_status(self._kube, app, said, self._guard)
             raise
         self._tell(observed, decided)
-        await write_status(self._kube, app, status.status(observed, decided, now), self._guard)
+        said = status.status(observed, decided, now)
+        await asyncio.gather(write_status(self._kube, app, said, self._guard), *telling)
         metrics.APPS.note(observed, decided)
         at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
         pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
+        if any(isinstance(action, SetTraffic | EndTraffic) for action in decided.actions):
+            pause = 0.0  # no watch tells what has become of it
         return min(pause, decided.check_after) if decided.check_after is not None else pause
 
     def _tell(self, observed: Observed, decided: Plan) -> None:

@@ -1,5 +1,6 @@
 """What actions write."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from inventory_operator.model import (
     ApplyService,
     CreateJob,
     Deployment,
+    Emit,
     EndTraffic,
     Migrations,
     Record,
@@ -49,7 +51,7 @@ def a_server() -> ApiServer:
 
 
 async def written(server: ApiServer, app: App, *actions: Action) -> list[Write]:
-    await apply(server, app, actions, START)
+    await asyncio.gather(*await apply(server, app, actions, START))
     return server.written
 
 
@@ -203,3 +205,17 @@ async def test_pods_that_are_kept_warm_are_not_replaced_when_their_release_comes
         warm = Deployment("inventory-abc", "abc", again, replicas, replicas, replicas, True, False, "7", "api:1", 1)
         [write] = await written(a_server(), an_app(), UpdateDeployment(warm, record=again))
         assert ("spec" in write.body) == relabelled
+
+
+async def test_what_is_done_before_something_fails_is_told_and_what_comes_after_it_is_not() -> None:
+    server = ApiServer(refused={"/services/": ApiError(409, "it has changed")})
+    done, after = Emit("Normal", "Promoted", "revision 2 serves"), Emit("Normal", "Cleaned", "nothing is left")
+    with pytest.raises(OutdatedError):
+        await written(server, an_app(), done, ApplyService(None), after)
+    assert [write.body["reason"] for write in server.written] == ["Promoted"]
+
+
+async def test_an_event_that_is_refused_stops_nothing() -> None:
+    server = ApiServer(refused={"/events": ApiError(403, "no more of them")})
+    found = await written(server, an_app(), Emit("Normal", "Promoted", "revision 2 serves"), ApplyService(None))
+    assert [write.path.rpartition("/")[2] for write in found] == ["inventory"]
