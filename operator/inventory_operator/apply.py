@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,10 @@ Guard = Callable[[], None]
 """Asked before each write; it raises where another operator may be leading by now."""
 
 
+Telling = list[asyncio.Task[None]]
+"""Events that are on their way."""
+
+
 def unguarded() -> None:
     """A single operator leads always."""
 
@@ -50,24 +54,22 @@ class OutdatedError(Exception):
 
 
 async def apply(
-    kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, guard: Guard = unguarded
-) -> Collection[Awaitable[None]]:
-    """In order; stops at the first that can't be done. Returns the Events that are on their way: nothing waits for one.
+    kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, telling: Telling, guard: Guard = unguarded
+) -> list[Object]:
+    """In order; stops at the first that can't be done. Returns Deployments and Services as they are after it.
+
+    Nothing waits for an Event: `telling` gets those that are on their way.
 
     Raises OutdatedError, ApiError, UnreachableError, and what the guard raises.
     """
-    telling: list[asyncio.Task[None]] = []
-    try:
-        for action in actions:
-            guard()
-            if isinstance(action, Emit):
-                telling.append(asyncio.create_task(_tell(kube, app, action, now)))
-            else:
-                await _do(kube, app, action, now)
-    except BaseException:
-        await asyncio.gather(*telling)  # of what is done
-        raise
-    return telling
+    changed: list[Object] = []
+    for action in actions:
+        guard()
+        if isinstance(action, Emit):
+            telling.append(asyncio.create_task(_tell(kube, app, action, now)))
+        elif found := await _do(kube, app, action, now):
+            changed.append(found)
+    return changed
 
 
 async def _tell(kube: Kube, app: App, said: Emit, now: datetime) -> None:
@@ -78,9 +80,9 @@ async def _tell(kube: Kube, app: App, said: Emit, now: datetime) -> None:
         log.warning("%s/%s: an Event was refused: %s", app.namespace, app.name, error)  # it only tells of what is done
 
 
-async def _do(kube: Kube, app: App, action: Action, now: datetime) -> None:
+async def _do(kube: Kube, app: App, action: Action, now: datetime) -> Object | None:
     try:
-        await _carry_out(kube, app, action, now)
+        return await _carry_out(kube, app, action, now)
     except ApiError as error:
         if error.no_such_kind and isinstance(action, SetTraffic | CreateJob):
             raise ApiError(422, _not_installed(action)) from error
@@ -104,14 +106,15 @@ async def write_status(kube: Kube, app: App, status: Object, guard: Guard = ungu
     return True
 
 
-async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> None:
+async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Object | None:
+    """What it has made or changed, of the kinds that a plan can go on from."""
     deployments = f"/apis/apps/v1/namespaces/{app.namespace}/deployments"
     jobs = f"/apis/batch/v1/namespaces/{app.namespace}/jobs"
     match action:
         case CreateDeployment(release, record):
-            await _create(kube, app, deployments, manifests.deployment(app, release, record))
+            return await _create(kube, app, deployments, manifests.deployment(app, release, record))
         case UpdateDeployment(deployment):
-            await kube.patch(f"{deployments}/{deployment.name}", _patch(action))
+            return await kube.patch(f"{deployments}/{deployment.name}", _patch(action))
         case DeleteDeployment(deployment):
             await kube.delete(f"{deployments}/{deployment.name}")
         case CreateJob():
@@ -123,7 +126,7 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
             await kube.delete(f"{jobs}/{job.name}")
         case ApplyService(release, candidate):
             made = manifests.service(app, release, candidate)
-            await kube.apply(f"/api/v1/namespaces/{app.namespace}/services/{made['metadata']['name']}", made)
+            return await kube.apply(f"/api/v1/namespaces/{app.namespace}/services/{made['metadata']['name']}", made)
         case SetTraffic(weight):
             await _route(kube, app, weight)
         case EndTraffic():
@@ -136,12 +139,13 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Non
                 await kube.patch(f"{deployments}/{deployment.name}", _patch(told))
         case SetReplicas(replicas):
             await kube.merge(f"{app_path(app.namespace, app.name)}/scale", {"spec": {"replicas": replicas}})
+    return None
 
 
-async def _create(kube: Kube, app: App, path: str, made: Object) -> None:
+async def _create(kube: Kube, app: App, path: str, made: Object) -> Object:
     """Raises ApiError with 422 where what lacks the app's label has the name: no look at the app shows that."""
     try:
-        await kube.create(path, made)
+        return await kube.create(path, made)
     except ApiError as error:
         if error.status != 409:
             raise

@@ -186,6 +186,21 @@ def parse(
     )
 
 
+def with_changes(observed: Observed, changed: Sequence[Object]) -> Observed:
+    """With Deployments and Services as the API server has just returned them."""
+    app = observed.app
+    deployments = {each.name: each for each in observed.deployments}
+    for found in changed:
+        name = found["metadata"]["name"]
+        if found["kind"] == "Deployment":
+            deployments[name] = parse_deployment(found)
+        elif name == app.name:
+            observed = replace(observed, service=parse_service(found, app))
+        else:
+            observed = replace(observed, candidate_service=parse_service(found, app, candidate=True))
+    return replace(observed, deployments=tuple(deployments.values()))
+
+
 def parse_app(found: Object) -> App:
     meta, wanted = found["metadata"], found["spec"]
     return App(

@@ -5,11 +5,23 @@ import logging
 from datetime import UTC, datetime
 
 from . import metrics, status
-from .apply import Guard, OutdatedError, apply, unguarded, write_status
-from .kube import ApiError, Kube, UnreachableError
+from .apply import Guard, OutdatedError, Telling, apply, unguarded, write_status
+from .kube import ApiError, Kube, Object, UnreachableError
 from .lease import LostLeaseError
-from .model import Emit, EndTraffic, Observed, Phase, Plan, SetTraffic
-from .observe import app_versions, observe
+from .model import (
+    Action,
+    App,
+    ApplyService,
+    CreateDeployment,
+    Emit,
+    EndTraffic,
+    Observed,
+    Phase,
+    Plan,
+    SetTraffic,
+    UpdateDeployment,
+)
+from .observe import app_versions, observe, with_changes
 from .plan import plan
 from .queue import Key, Queue
 from .webhook import Webhook
@@ -20,6 +32,8 @@ RESYNC_SECONDS = 300.0
 """At rest everything is looked at this often, whatever events say: a watch may have gone silent."""
 FOLLOW_UP_SECONDS = 5.0
 """The same while a release is under way."""
+MOST_STEPS = 5
+"""In a pass; a release has fewer before it waits for something."""
 
 
 class Roundup:
@@ -87,12 +101,39 @@ class Reconciler:
         if observed is None:
             metrics.APPS.forget(namespace, name)
             return None
-        app, now = observed.app, datetime.now(UTC)
-        if app.deleting:
+        if observed.app.deleting:
             return None  # its children go with it, by ownerReferences
-        decided = plan(observed, now)
+        telling: Telling = []
         try:
-            telling = await apply(self._kube, app, decided.actions, now, self._guard)
+            return await self._go(observed, datetime.now(UTC), telling)
+        finally:
+            await asyncio.gather(*telling)
+
+    async def _go(self, observed: Observed, now: datetime, telling: Telling) -> float:
+        """Step after step, as far as the API server's answers tell what has become of them; then the status."""
+        app, decided, cut_short = observed.app, plan(observed, now), False
+        for left in reversed(range(MOST_STEPS)):
+            changed = await self._apply(app, decided, now, telling)
+            self._tell(observed, decided)
+            if not decided.actions or not all(map(is_answered, decided.actions)):
+                break
+            seen = with_changes(observed, changed)
+            following = plan(seen, now)
+            cut_short = not left or not is_founded(following, observed, seen)
+            if cut_short:
+                break
+            observed, decided = seen, following
+        await write_status(self._kube, app, status.status(observed, decided, now), self._guard)
+        metrics.APPS.note(observed, decided)
+        if cut_short or any(isinstance(action, SetTraffic | EndTraffic) for action in decided.actions):
+            return 0.0  # of a weight no watch tells
+        at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
+        pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
+        return min(pause, decided.check_after) if decided.check_after is not None else pause
+
+    async def _apply(self, app: App, decided: Plan, now: datetime, telling: Telling) -> list[Object]:
+        try:
+            return await apply(self._kube, app, decided.actions, now, telling, self._guard)
         except ApiError as error:
             if error.status in (400, 422):
                 # What CEL in the CRD can't say: the API server refuses the pod template, the user has to change it.
@@ -103,15 +144,6 @@ class Reconciler:
                 said = status.failed(app, "Refused", f"The cluster refuses it: {error}", now)
                 await write_status(self._kube, app, said, self._guard)
             raise
-        self._tell(observed, decided)
-        said = status.status(observed, decided, now)
-        await asyncio.gather(write_status(self._kube, app, said, self._guard), *telling)
-        metrics.APPS.note(observed, decided)
-        at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
-        pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
-        if any(isinstance(action, SetTraffic | EndTraffic) for action in decided.actions):
-            pause = 0.0  # no watch tells what has become of it
-        return min(pause, decided.check_after) if decided.check_after is not None else pause
 
     def _tell(self, observed: Observed, decided: Plan) -> None:
         app = observed.app
@@ -124,3 +156,18 @@ class Reconciler:
                     self._webhook.tell(app, action, roles)
             else:
                 log.debug("%s/%s: %s", app.namespace, app.name, action)
+
+
+def is_founded(following: Plan, looked: Observed, seen: Observed) -> bool:
+    """What follows from the answers may be done without a look of its own.
+
+    A Job may not. Nor may what starts pods, if Secrets weren't looked at because nothing could start any.
+    """
+    return all(map(is_answered, following.actions)) and (looked.may_start_pods or not seen.may_start_pods)
+
+
+def is_answered(action: Action) -> bool:
+    """The answer to it tells all that a plan looks at. A refused command is told again until the status has it."""
+    if isinstance(action, Emit):
+        return action.reason != "CommandRefused"
+    return isinstance(action, CreateDeployment | UpdateDeployment | ApplyService)

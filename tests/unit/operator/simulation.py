@@ -5,10 +5,11 @@ must always hold. (The numbers are those of the invariants.)
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import count
 from types import ModuleType
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
@@ -41,6 +42,7 @@ from inventory_operator.model import (
     UpdateDeployment,
 )
 from inventory_operator.model import Work as WorkKind
+from inventory_operator.reconcile import MOST_STEPS, is_answered, is_founded
 
 from .world import START
 
@@ -192,24 +194,57 @@ class Cluster:
         if meanwhile and older:
             meanwhile()
             observed = replace(self.observed(), **{name: getattr(observed, name) for name in older})
-        decided: Plan = self.planner.plan(observed, self.now)
-        self._check_decision(observed, decided)
+        decided = self._decide(observed)
         if meanwhile and not older:
             meanwhile()
-        for number, action in enumerate(decided.actions):
-            if number == crash_after:
+        calls: Iterator[int] = iter(range(crash_after)) if crash_after is not None else count()
+        for left in reversed(range(MOST_STEPS)):
+            if not self._done(decided, calls):
                 return decided
+            if not decided.actions or not all(map(is_answered, decided.actions)):
+                break
+            seen = self._answered(observed, decided)
+            following = self._decide(seen)
+            if not left or not is_founded(following, observed, seen):
+                break
+            observed, decided = seen, following
+        if not status_lost and crash_after is None:
+            self._write_status()
+        return decided
+
+    def _decide(self, observed: Observed) -> Plan:
+        decided: Plan = self.planner.plan(observed, self.now)
+        self._check_decision(observed, decided)
+        return decided
+
+    def _done(self, decided: Plan, calls: Iterator[int]) -> bool:
+        """Whether it got through all actions: it dies when there are no more calls, and gives up at a conflict."""
+        for action in decided.actions:
+            if next(calls, None) is None:
+                return False
             before = self._lack() if isinstance(action, CHANGES) else None
             try:
                 self.carry_out(action)
             except ConflictError:
-                return decided
+                return False
             self.check()
             if before:
                 self._check_lack(before, action)
-        if not status_lost and crash_after is None:
-            self._write_status()
-        return decided
+        return True
+
+    def _answered(self, observed: Observed, decided: Plan) -> Observed:
+        """What was looked at, with what was written since as the answers have it."""
+        written = {a.release for a in decided.actions if isinstance(a, CreateDeployment)}
+        written |= {a.deployment.release for a in decided.actions if isinstance(a, UpdateDeployment)}
+        kept = [each for each in observed.deployments if each.release not in written]
+        fresh = [self.running[release].observed() for release in sorted(written)]
+        applied = {a.candidate for a in decided.actions if isinstance(a, ApplyService)}
+        return replace(
+            observed,
+            deployments=(*kept, *fresh),
+            service=self.service if False in applied else observed.service,
+            candidate_service=self.candidate_service if True in applied else observed.candidate_service,
+        )
 
     def _write_status(self) -> None:
         revisions = [{"revision": n} for n in sorted(self.numbers)[-3:]]

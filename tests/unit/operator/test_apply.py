@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from inventory_operator import manifests, observe
-from inventory_operator.apply import OutdatedError, apply
+from inventory_operator.apply import OutdatedError, Telling, apply
 from inventory_operator.kube import APPLY, MERGE, STRATEGIC, ApiError
 from inventory_operator.model import (
     Action,
@@ -51,7 +51,11 @@ def a_server() -> ApiServer:
 
 
 async def written(server: ApiServer, app: App, *actions: Action) -> list[Write]:
-    await asyncio.gather(*await apply(server, app, actions, START))
+    telling: Telling = []
+    try:
+        await apply(server, app, actions, START, telling)
+    finally:
+        await asyncio.gather(*telling)
     return server.written
 
 
@@ -101,36 +105,36 @@ async def test_a_route_that_somebody_changed_meanwhile_is_observed_again() -> No
             raise ApiError(409, "the object has been modified")
 
     with pytest.raises(OutdatedError, match="has been modified"):
-        await apply(Conflicting(a_server().objects), by("httpRoute"), (SetTraffic(1),), START)
+        await written(Conflicting(a_server().objects), by("httpRoute"), SetTraffic(1))
 
 
 @pytest.mark.parametrize("kind", ["ingress", "httpRoute"])
 async def test_what_has_gone_since_it_was_observed_is_observed_again(kind: str) -> None:
     with pytest.raises(OutdatedError):
-        await apply(ApiServer(), by(kind), (SetTraffic(1),), START)
-    await apply(ApiServer(), by(kind), (EndTraffic(),), START)  # our part has gone with it
+        await written(ApiServer(), by(kind), SetTraffic(1))
+    await written(ApiServer(), by(kind), EndTraffic())  # our part has gone with it
 
 
 async def test_a_cluster_without_the_gateway_api_says_so() -> None:
     server = a_server()
     server.refused["/httproutes/"] = NOT_INSTALLED
     with pytest.raises(ApiError, match="install the CRDs of the Gateway API") as refused:
-        await apply(server, by("httpRoute"), (SetTraffic(1),), START)
+        await written(server, by("httpRoute"), SetTraffic(1))
     assert refused.value.status == 422
-    await apply(server, by("httpRoute"), (EndTraffic(),), START)
+    await written(server, by("httpRoute"), EndTraffic())
 
 
 async def test_a_cluster_without_cloudnativepg_says_so() -> None:
     server = ApiServer(refused={"/backups": NOT_INSTALLED})
     app = an_app(migrations=Migrations("owner", backup={"cloudNativePG": {"cluster": "pg"}}))
     with pytest.raises(ApiError, match="install CloudNativePG") as refused:
-        await apply(server, app, (CreateJob("abc", 1, 1, "a:1", step="backup1", job={}),), START)
+        await written(server, app, CreateJob("abc", 1, 1, "a:1", step="backup1", job={}))
     assert refused.value.status == 422
 
 
 async def test_a_job_that_the_spec_no_longer_provides_for_is_a_sentence_about_the_spec() -> None:
     with pytest.raises(ApiError, match=r"Job backup1 of revision 1 can't be made: the app has no backup") as refused:
-        await apply(ApiServer(), an_app(), (CreateJob("abc", 1, 1, "a:1", step="backup1", job={}),), START)
+        await written(ApiServer(), an_app(), CreateJob("abc", 1, 1, "a:1", step="backup1", job={}))
     assert refused.value.status == 422
 
 
@@ -166,7 +170,7 @@ async def test_a_name_that_is_taken_is_said_where_no_look_at_the_app_shows_by_wh
             return {"items": found}
 
     with pytest.raises(error, match=said):
-        await apply(Taken(), an_app(), (CreateJob("abc", 1, 1, "a:1"),), START)
+        await written(Taken(), an_app(), CreateJob("abc", 1, 1, "a:1"))
 
 
 async def test_the_candidates_service_is_another_one_than_the_apps() -> None:

@@ -25,7 +25,13 @@ class Leases(Kube):
     written: list[str] = field(default_factory=list)
 
     async def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, kind: str = "", **query: str
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        kind: str = "",
+        accept: str = "",
+        **query: str,
     ) -> Object:
         if self.away:
             raise UnreachableError("no answer")
@@ -133,5 +139,5 @@ async def test_a_fenced_operator_writes_nothing_more() -> None:
     before = list(server.written)
     clock.seconds += FENCE_SECONDS + 1
     with pytest.raises(LostLeaseError):
-        await apply(server, an_app(), (ApplyService(None),), START, one.guard)
+        await apply(server, an_app(), (ApplyService(None),), START, [], one.guard)
     assert server.written == before
