@@ -70,6 +70,7 @@ def settings() -> kopf.OperatorSettings:
     found.scanning.disabled = True
     found.persistence.diffbase_storage = _NothingToCompare()
     found.watching.chunk_size = PAGE
+    found.queueing.idle_timeout = 0.1  # so long a whole object is held after each event; at the start, of all of them
     found.watching.server_timeout = 300
     found.watching.client_timeout = 330
     return found
