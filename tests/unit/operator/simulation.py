@@ -274,6 +274,8 @@ class Cluster:
         _, unavailable = amounts(self.app)
         routed = self.traffic is not None and self.candidate_service is not None
         weight = self.traffic.weight if self.traffic and routed else 0
+        if self.candidate_service and self.candidate_service.release == self.service.release:
+            weight = 0  # whatever the router says, one release has all requests, and its pods count once
         lost = lacking = 0
         ready = self._selected(self.service)
         if weight < 100:
