@@ -63,32 +63,32 @@ printf %s "$BACKUP_CLAIM/$BACKUP_FILE" >/dev/termination-log
 """All or nothing. Extensions and schemas stay: they may be another role's, and the dump is from this database."""
 
 DROP_OWNED = """\
-DO $drop$ DECLARE found record; BEGIN
-  FOR found IN
-    SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-                        WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind, c.oid::regclass::text AS name
+DO $drop$ DECLARE found text; BEGIN
+  FOREACH found IN ARRAY ARRAY(
+    SELECT format('%s IF EXISTS %s',
+                  CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
+                               WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, c.oid::regclass)
       FROM pg_class c
      WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND relpersistence <> 't' AND relowner = current_user::regrole
        AND NOT EXISTS (SELECT FROM pg_depend d
                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i', 'a'))
-  LOOP EXECUTE format('DROP %s IF EXISTS %s CASCADE', found.kind, found.name); END LOOP;
-  FOR found IN
-    SELECT p.oid::regprocedure::text AS name FROM pg_proc p
+    UNION ALL
+    SELECT format('ROUTINE IF EXISTS %s', p.oid::regprocedure) FROM pg_proc p
      WHERE proowner = current_user::regrole
        AND NOT EXISTS (SELECT FROM pg_depend d
                         WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-  LOOP EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', found.name); END LOOP;
-  FOR found IN
-    SELECT t.oid::regtype::text AS name FROM pg_type t
+    UNION ALL
+    SELECT format('TYPE IF EXISTS %s', t.oid::regtype) FROM pg_type t
      WHERE typowner = current_user::regrole AND typtype IN ('d', 'e', 'r') AND typelem = 0
        AND NOT EXISTS (SELECT FROM pg_depend d
                         WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
-  LOOP EXECUTE format('DROP TYPE IF EXISTS %s CASCADE', found.name); END LOOP;
+  ) LOOP EXECUTE format('DROP %s CASCADE', found); END LOOP;
 END $drop$;
 """
 """What came after the backup is not in it, and would be left: later migrations could not make it again.
 
-Kubernetes takes two dollar signs in a variable for one that is escaped.
+All names are read first: of what went with something else there would only be a number. Kubernetes takes two dollar
+signs in a variable for one that is escaped.
 """
 
 
