@@ -170,11 +170,10 @@ class History:
 
     @act(3, PACES, range(3))
     def something_happens_between_look_and_deed(self, pace: Pace, passes: int) -> None:
-        """With passes: a second operator acts meanwhile, and this one's deeds are stale."""
-        if passes:
-            self._disturbed(lambda: self.goes_on(passes, pace))
-        else:
-            self.cluster.reconcile(meanwhile=lambda: self.follow(pace))
+        """With passes: a second operator acts meanwhile. This one's deeds are stale: a Service can't be changed on the
+        condition that pods are as they were.
+        """
+        self._disturbed((lambda: self.goes_on(passes, pace)) if passes else (lambda: self.follow(pace)))
 
     @act(2, NAMES, range(6))
     def somebody_applies_between_look_and_deed(self, image: str, replicas: int) -> None:
