@@ -274,8 +274,9 @@ class Shift:
         return stable_share(weight, replicas) if strategy.dynamic_stable_scale and strategy.router else replicas
 
     def _share_out(self, keep: Deployment, others: list[Deployment], weight: int) -> Iterable[Action]:
+        """First those that lose pods: an operator that dies in between leaves no more than the surge allows."""
         wanted = balance(self.app, keep, others, weight)
-        for deployment in (*others, keep):
+        for deployment in sorted((*others, keep), key=lambda d: wanted[d.release] - d.replicas):
             if wanted[deployment.release] != deployment.replicas:
                 yield UpdateDeployment(deployment, replicas=wanted[deployment.release])
 

@@ -199,7 +199,7 @@ class Cluster:
             meanwhile()
         calls: Iterator[int] = iter(range(crash_after)) if crash_after is not None else count()
         for left in reversed(range(MOST_STEPS)):
-            if not self._done(decided, calls):
+            if not self._done(decided, calls, outdated=bool(older)):
                 return decided
             if not decided.actions or not all(map(is_answered, decided.actions)):
                 break
@@ -217,12 +217,16 @@ class Cluster:
         self._check_decision(observed, decided)
         return decided
 
-    def _done(self, decided: Plan, calls: Iterator[int]) -> bool:
-        """Whether it got through all actions: it dies when there are no more calls, and gives up at a conflict."""
+    def _done(self, decided: Plan, calls: Iterator[int], *, outdated: bool) -> bool:
+        """Whether it got through all actions: it dies when there are no more calls, and gives up at a conflict.
+
+        A Service can't be changed on the condition that pods are as an outdated look had them.
+        """
         for action in decided.actions:
             if next(calls, None) is None:
                 return False
-            before = self._lack() if isinstance(action, CHANGES) else None
+            knows = isinstance(action, CHANGES) and not (outdated and isinstance(action, ApplyService))
+            before = self._lack() if knows else None
             try:
                 self.carry_out(action)
             except ConflictError:
