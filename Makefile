@@ -9,7 +9,7 @@ WORKERS ?= 3
 PYTEST := $(RUN)/pytest -q --numprocesses=$(WORKERS) --dist=worksteal --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env demo-release images test check unit integration cluster-test chaos dev bench-api bench-operator fuzz simulate openapi crd lock clean
+.PHONY: help up down status env demo-release images test check unit integration cluster-test cluster-test-all chaos dev bench-api bench-operator fuzz simulate openapi crd lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ integration: $(VENV)/ready ## The service on a real PostgreSQL and Valkey, and j
 	$(PYTEST) tests/integration
 
 cluster-test: $(VENV)/ready ## Releases and rollbacks on a real Kubernetes
+	$(RUN)/pytest -s -q --durations=10 --few-slow tests/cluster
+
+cluster-test-all: $(VENV)/ready ## The same with all slow ones, and whether the operator needs all its rights
 	$(RUN)/pytest -s -q --durations=10 tests/cluster
 
 chaos: $(VENV)/ready ## Kill the operator before and after each of its calls on the cluster (an hour or two)

@@ -15,9 +15,18 @@ HERE = Path(__file__).parent
 LAST = HERE / "test_rights.py"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--few-slow", action="store_true", help="of the slow tests, one by chance")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What looks back on all the others comes after them."""
     items.sort(key=lambda item: item.path == LAST)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow and config.option.few_slow:
+        slow.remove(_chance().choice(slow))
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -47,6 +56,8 @@ def part_of_the_tests(request: pytest.FixtureRequest) -> str:
         return "some have failed"
     if options.keyword or options.markexpr or options.lf or options.deselect or "::" in "".join(request.config.args):
         return "some were picked"
+    if options.few_slow:
+        return "most of the slow ones were left out"
     left_out = set(HERE.glob("test_*.py")) - {item.path for item in session.items}
     return f"without {', '.join(sorted(path.name for path in left_out))}" if left_out else ""
 
@@ -93,6 +104,10 @@ def app_with_a_past(installations: Installations) -> Installation:
 @pytest.fixture
 def chance() -> random.Random:
     """Random moments that can be had again: INVENTORY_TEST_SEED=… pytest …"""
+    return _chance()
+
+
+def _chance() -> random.Random:
     seed = os.environ.get("INVENTORY_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
     print(f"INVENTORY_TEST_SEED={seed}")
     return random.Random(seed)

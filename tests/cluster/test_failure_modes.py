@@ -13,6 +13,8 @@ from tests.cluster.installation import NAME, SERVICE_PODS, Installation, is_read
 from tests.cluster.kube import Object
 from tests.cluster.test_interruption import expect_end, first_job, migrating_pod
 
+pytestmark = pytest.mark.slow
+
 LOCK_KEY = 0x696E76656E746F72
 """Of the migrations; a person who migrates by hand has it too."""
 

@@ -19,6 +19,8 @@ from tests.cluster.kube import Object
 from tests.cluster.traffic import Traffic
 from tests.integration.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = CHECKOUT / "manifests" / "samples" / "canary-httproute.yaml"
 CRDS = ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "backendtlspolicies")
 GROUP = "gateway.networking.k8s.io"

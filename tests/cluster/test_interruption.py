@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from tests.cluster.installation import JOB_PODS, NAME, OPERATOR_PODS, Installation, succeed
 from tests.cluster.kube import Object
 
@@ -63,6 +65,7 @@ def test_two_operators_at_once_make_one_migration(app_at_v2: Installation) -> No
     assert set(app.jobs()) - set(jobs) == {first_job(before["stableRevision"] + 1)}
 
 
+@pytest.mark.slow
 def test_where_the_leading_operator_is_killed_the_other_one_ends_its_release(serving_app: Installation) -> None:
     app, before = serving_app, serving_app.status
     app.release(operator={"replicas": 2})

@@ -17,6 +17,8 @@ from tests.cluster.installation import NAME, Installation, succeed
 from tests.cluster.installations import Installations
 from tests.cluster.kube import Object
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = CHECKOUT / "manifests" / "samples"
 RUN = ("inventoryapp", "canary", "canary-ingress", "blue-green", "analysis", "contract-and-backup")
 KEY = "0123456789abcdef" * 4
