@@ -308,6 +308,7 @@ class Pod:
     """All its containers have ended for good."""
     scheduled: datetime | None = None
     ready: bool = False
+    ready_since: datetime | None = None
     deleting: bool = False
     waiting_reason: str = ""
     waiting_message: str = ""

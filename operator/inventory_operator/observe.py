@@ -303,6 +303,8 @@ def parse_pod(found: Object) -> Pod:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled: Mapping[str, Any] = conditions.get("PodScheduled", {})
     bound = scheduled.get("status") == "True"
+    ready: Mapping[str, Any] = conditions.get("Ready", {})
+    is_ready = ready.get("status") == "True"
     unschedulable = scheduled if scheduled.get("status") == "False" else {}
     return Pod(
         name=meta["name"],
@@ -311,7 +313,8 @@ def parse_pod(found: Object) -> Pod:
         migrates=component == "migration",
         finished=status.get("phase") in ("Succeeded", "Failed"),
         scheduled=_time(scheduled["lastTransitionTime"]) if bound and "lastTransitionTime" in scheduled else None,
-        ready=conditions.get("Ready", {}).get("status") == "True",
+        ready=is_ready,
+        ready_since=_time(ready["lastTransitionTime"]) if is_ready and "lastTransitionTime" in ready else None,
         deleting="deletionTimestamp" in meta,
         waiting_reason=waiting.get("reason", "") or unschedulable.get("reason", ""),
         waiting_message=waiting.get("message", "") or unschedulable.get("message", ""),

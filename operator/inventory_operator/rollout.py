@@ -361,7 +361,8 @@ class Rollout:
             said += f", on the way to {weight} %"
         why = not_ready([self._waiting]) if self._waiting else ""
         moved = self._moved(self._progress(self.shift.as_routed(self.record)))
-        until = self._overdue()
+        overdue = self._overdue()
+        until = min(overdue, self.shift.heard_of_at(self.target) or overdue)
         said = f"{said}{self.shift.trouble}{why}."
         return self._plan(Phase.PROGRESSING, "RollingOut", said, *moved, until=until, weight=weight)
 

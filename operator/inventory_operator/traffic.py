@@ -31,6 +31,10 @@ from .model import (
 )
 
 ALL = 100
+HEARD_SECONDS = 2
+"""A router hears of a ready pod by way of the Service's endpoints, and might hear of its weight sooner: whoever is led
+to a Service of which it knows no pod is answered with 503. Kubernetes tells such times in whole seconds.
+"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ class Shift:
             yield from self._scale({stable.release: kept, held.release: min(held.replicas, app.replicas)})
         else:
             yield from self._complement(stable, held)
+
+    def heard_of_at(self, target: Deployment) -> datetime | None:
+        """When the router knows all its ready pods; None if it does."""
+        return max(self._unheard_of(target), default=None) if self.router else None
 
     def take_back(self, keep: Deployment) -> Iterable[Action]:
         """No requests by the router any more, as far as the release behind the Service bears them."""
@@ -215,7 +223,8 @@ class Shift:
             yield from self._less(stable, weight)
             return
         led = service is not None and service.release == target.release
-        if led and target.serving >= routed_share(weight, self.app.replicas) and not self._routed(target, weight):
+        known = target.serving - len(self._unheard_of(target))
+        if led and known >= routed_share(weight, self.app.replicas) and not self._routed(target, weight):
             yield SetTraffic(weight)
 
     def _less(self, main: Deployment, wanted: int) -> Iterable[Action]:
@@ -231,6 +240,13 @@ class Shift:
         weight = wanted if same else max(wanted, ALL - bearable(self.app, main.serving))
         if weight < self.weight and (weight == wanted or (router is not None and router.kind != "httpRoute")):
             yield SetTraffic(weight)
+
+    def _unheard_of(self, target: Deployment) -> list[datetime]:
+        """Of each pod that a router may not know yet: when it does."""
+        known = (
+            p.ready_since + timedelta(seconds=HEARD_SECONDS) for p in self.observed.pods_of(target) if p.ready_since
+        )
+        return [at for at in known if self.now < at]
 
     @property
     def _hands_off(self) -> bool:

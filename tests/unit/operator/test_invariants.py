@@ -88,7 +88,7 @@ MUTANTS = {
     ),
     "a router gets a weight before there is a ready pod for it": (
         "traffic.py",
-        "        if led and target.serving >= routed_share(weight, self.app.replicas) and not",
+        "        if led and known >= routed_share(weight, self.app.replicas) and not",
         "        if led and not",
     ),
     "pods start while the migrations still run": (

@@ -1,6 +1,7 @@
 """Canary and blue-green: values in, values out."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from inventory_operator.model import (
@@ -12,6 +13,7 @@ from inventory_operator.model import (
     Metric,
     Pause,
     Phase,
+    Pod,
     Router,
     SetTraffic,
     SetWeight,
@@ -22,6 +24,7 @@ from inventory_operator.model import (
     Traffic,
     UpdateDeployment,
 )
+from inventory_operator.traffic import HEARD_SECONDS
 
 from .world import World, a_report, served
 
@@ -188,6 +191,23 @@ def test_a_router_gets_the_weight_when_the_candidate_can_carry_it() -> None:
     assert counts(world) == (4, 1)
     assert world.service
     assert world.service.release == world.stable.release
+
+
+def test_a_router_gets_no_weight_before_it_can_know_the_pods_that_are_to_carry_it() -> None:
+    world = canary(SetWeight(25), Pause(), router=INGRESS)
+    world.step()
+    world.step()
+    world.ready()
+    new = world.target.release
+    world.pods = (Pod("new", new, world.now, ready=True, ready_since=world.now),)
+    for _ in range(4):
+        decided = world.step()
+    assert world.traffic == Traffic()
+    assert decided.check_after is not None
+    assert decided.check_after <= HEARD_SECONDS
+    world.now += timedelta(seconds=HEARD_SECONDS)
+    go(world)
+    assert world.traffic.weight == 25
 
 
 def test_a_routed_canary_that_is_promoted_gives_the_router_back_and_keeps_the_former_warm() -> None:
