@@ -13,12 +13,12 @@ from tests.cluster.kube import Object
 CONTROLLER = "app.kubernetes.io/name=ingress-nginx,app.kubernetes.io/component=controller"
 ELSEWHERE = "203.0.113.7"
 ITS_OWN = "127.0.0.1"
-# A wrong sign-in counts for the address that it comes from.
+# A wrong sign-in counts for the address that it comes from; and for whom it is tried, who is another one each time.
 PROGRAM = """
 import http.client, json, sys
-host, port, headers = json.loads(sys.argv[1])
+host, port, who, headers = json.loads(sys.argv[1])
 connection = http.client.HTTPConnection(host, port, timeout=10)
-body = json.dumps({"email": "nobody@example.com", "password": "wrong"})
+body = json.dumps({"email": who + "@example.com", "password": "wrong"})
 connection.request("POST", "/api/v1/auth/token", body, headers)
 answer = connection.getresponse()
 print(json.dumps([answer.status, answer.getheader("RateLimit"), answer.read().decode()]))
@@ -78,7 +78,7 @@ def guess(app: Installation, caller: Object, **headers: str) -> Seen:
     """A sign-in from a pod, through the ingress, that is refused."""
     request = uuid.uuid4().hex
     given = {"Host": app.host, "Content-Type": "application/json", "X-Request-ID": request, **headers}
-    target = json.dumps([*ingress(app.cluster), given])
+    target = json.dumps([*ingress(app.cluster), request, given])
     said = app.kubectl("exec", caller["metadata"]["name"], "--", "python3", "-c", PROGRAM, target)
     status, limit, body = json.loads(said)
     assert status == 401, body
