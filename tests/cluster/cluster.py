@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from inventory_api.migrations.revisions import read_image
 
 from tests.cluster.kube import Kube
 from tests.cluster.local import images, state
+from tests.cluster.waiting import wait_for
 
 CHECKOUT = state.CHECKOUT
 CHART = CHECKOUT / "chart"
@@ -101,18 +103,24 @@ class Cluster:
         return Path(done.stdout.strip().splitlines()[-1])
 
     @contextmanager
-    def foreign_crds(self, tool: str, *names: str) -> Iterator[None]:
-        """Somebody else's CRDs, by the tool that prints their folder; those that are there already stay."""
+    def foreign_crds(self, files: Path, *names: str) -> Iterator[None]:
+        """Somebody else's CRDs, from a file or a folder of them; those that are there already stay."""
         if all(self.kube.get(f"{CRDS_PATH}/{name}") for name in names):
             yield
             return
-        files = str(self.tool(tool))
-        self.kubectl("apply", "--server-side", "--filename", files)
+        self.kubectl("apply", "--server-side", "--filename", str(files))
         try:
-            self.kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{name}" for name in names))
+            for name in names:
+                # `kubectl wait` fails on a CRD that has no condition yet.
+                wait_for(f"{name} is established", partial(self._established, name), 60)
             yield
         finally:
-            self.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", files)
+            self.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", str(files))
+
+    def _established(self, crd: str) -> bool:
+        found = self.kube.get(f"{CRDS_PATH}/{crd}") or {}
+        conditions = found.get("status", {}).get("conditions") or []
+        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
         """Raises AssertionError if kubectl does not succeed."""

@@ -53,7 +53,7 @@ def next_operator(cluster: Cluster, next_chart: Path) -> dict[str, Any]:
 def monitor_crds(cluster: Cluster) -> Iterator[None]:
     """The CRDs of the Prometheus Operator."""
     names = ("servicemonitors.monitoring.coreos.com", "podmonitors.monitoring.coreos.com")
-    with cluster.foreign_crds("prometheus-crds", *names):
+    with cluster.foreign_crds(cluster.tool("prometheus-crds"), *names):
         yield
 
 

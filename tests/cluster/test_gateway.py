@@ -97,7 +97,7 @@ def gateway(
     if cluster.record.kind != "own":
         pytest.skip("Traefik runs on this machine, from which the pods of such a cluster can't be reached")
     program = cluster.tool("traefik")
-    with cluster.foreign_crds("gateway-crds", *(f"{name}.{GROUP}" for name in CRDS)):
+    with cluster.foreign_crds(cluster.tool("gateway-crds"), *(f"{name}.{GROUP}" for name in CRDS)):
         config = {"INVENTORY_RATE_LIMIT_READS": "1000000/minute"}  # a share takes many requests
         app = installations.new(app={"config": config, "strategy": {"canary": {"httpRoute": {"name": NAME}}}})
         app.install()

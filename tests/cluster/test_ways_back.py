@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.cluster import CRD_PATH, EXPANDS, Cluster
+from tests.cluster.cluster import EXPANDS, Cluster
 from tests.cluster.installation import NAME, Installation, succeed
 from tests.cluster.installations import Installations
 from tests.cluster.kube import Object
@@ -45,15 +45,10 @@ def contracted(tightened: Installation) -> Installation:
 
 @pytest.fixture
 def cloudnativepg(cluster: Cluster) -> Iterator[None]:
-    """The CRD of its Backups, and not its controller. One that is there already is somebody's, and stays."""
-    if cluster.kube.get(f"{CRD_PATH.rpartition('/')[0]}/backups.postgresql.cnpg.io"):
+    """The CRD of its Backups, and not its controller."""
+    file = cluster.tool("cloudnativepg-crds") / "postgresql.cnpg.io_backups.yaml"
+    with cluster.foreign_crds(file, "backups.postgresql.cnpg.io"):
         yield
-        return
-    file = str(cluster.tool("cloudnativepg-crds") / "postgresql.cnpg.io_backups.yaml")
-    cluster.kubectl("apply", "--server-side", "--filename", file)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", file)
-    yield
-    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", file)
 
 
 def test_a_backup_that_fails_stops_the_contract_and_says_so(tightened: Installation) -> None:
