@@ -337,8 +337,10 @@ class Deployment:
     pods: int
     """Pods that exist, terminating ones not counted."""
     ready: int
+    current: bool
+    """The status is of what was last written, the record too: its controller has looked at it since."""
     settled: bool
-    """The status is of the current spec, and no pod of an older template is left."""
+    """It is current, and no pod of an older template is left."""
     deleting: bool
     resource_version: str
     image: str = ""

@@ -240,6 +240,7 @@ def parse_deployment(found: Object) -> Deployment:
         replicas=wanted.get("replicas", 1),
         pods=pods,
         ready=status.get("readyReplicas", 0),
+        current=current,
         settled=current and status.get("updatedReplicas", 0) == pods,
         deleting="deletionTimestamp" in meta,
         resource_version=meta["resourceVersion"],

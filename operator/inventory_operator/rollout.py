@@ -384,7 +384,13 @@ class Rollout:
             yield Measure(self.target, due, self.stable.release if self.stable else "")
 
     def _progress(self, record: Record) -> Record:
-        """The progress deadline counts from when one more pod got ready, and stands still while a database is away."""
+        """The progress deadline counts from when one more pod got ready, and stands still while a database is away.
+
+        As long as nothing but our own last write keeps the Deployment from being settled, there is nothing to count:
+        one more write would keep it so.
+        """
+        if not self.target.current:
+            return record
         if record.progressed is None or self.target.serving > record.ready:
             return replace(record, ready=max(record.ready, self.target.serving), progressed=self.now)
         if self._waiting and (self.now - record.progressed).total_seconds() > self.app.progress_deadline / 2:

@@ -367,6 +367,7 @@ class History:
         self.apply(paused=False, commands={})
         if cluster.traffic and cluster.app.strategy.router == ROUTE:
             cluster.traffic = replace(cluster.traffic, weight=0)
+        self._stands_still()
         decided = self._settled()
         if decided.outcome.reason == "SchemaIncompatible":
             self.apply(image="api:3")  # knows every contract, and requires none
@@ -380,6 +381,14 @@ class History:
         assert cluster.service.release == target.release
         assert cluster.traffic is None or cluster.traffic.weight == 0
         assert not cluster.reconcile().actions, "7: nothing is written at rest"
+
+    def _stands_still(self) -> None:
+        """7: where nothing happens but that controllers look at what is written, the operator stops writing."""
+        for _ in range(20):
+            decided = self.cluster.reconcile()
+            for running in self.cluster.running.values():
+                running.current = True
+        assert not decided.actions, f"7: it writes without an end: {decided}"
 
     def _settled(self) -> Plan:
         """At rest, with the orders that a waiting or failed release asks for."""

@@ -89,7 +89,9 @@ class Running:
     ready: int = 0
     terminating: int = 0
     seen: bool = True
-    """The controller has seen the present count."""
+    """The controller has brought its pods to what was asked for."""
+    current: bool = True
+    """The controller has looked at it since it was last written."""
     version: int = 1
     restarted: str = ""
 
@@ -102,7 +104,8 @@ class Running:
             replicas=self.replicas,
             pods=self.pods,
             ready=self.ready,
-            settled=self.seen,
+            current=self.current,
+            settled=self.seen and self.current,
             deleting=False,
             resource_version=str(self.version),
             image=self.image,
@@ -365,6 +368,7 @@ class Cluster:
             assert action.record.revision not in self.numbers, "no number is given twice"
             self.numbers.add(action.record.revision)
         found.version += 1
+        found.current = False
         if action.image or action.restarted or (action.record and action.record.revision != found.record.revision):
             found.seen = False  # its pods are replaced, one more first
         found.record = action.record or found.record
@@ -417,7 +421,7 @@ class Cluster:
     def controller_acts(self, release: str, ready: int) -> None:
         """The Deployment controller brings pods about; `ready` of the new ones get ready."""
         found = self.running[release]
-        found.seen = True
+        found.seen = found.current = True
         if found.pods > found.replicas:
             found.terminating += found.pods - found.replicas
         found.pods = found.replicas

@@ -188,7 +188,7 @@ async def test_the_candidates_service_is_another_one_than_the_apps() -> None:
 
 async def test_a_restart_and_a_new_number_are_one_change_of_the_pod_template() -> None:
     record = Record(1, Stage.PROMOTED, START, "a:1")
-    deployment = Deployment("inventory-abc", "abc", record, 0, 0, 0, True, False, "42", "a:1", 1)
+    deployment = Deployment("inventory-abc", "abc", record, 0, 0, 0, True, True, False, "42", "a:1", 1)
     update = UpdateDeployment(
         deployment, record=replace(record, revision=2, ended=START + timedelta(1)), restarted="digest 1/now"
     )
@@ -206,7 +206,9 @@ async def test_a_restart_and_a_new_number_are_one_change_of_the_pod_template() -
 async def test_pods_that_are_kept_warm_are_not_replaced_when_their_release_comes_back() -> None:
     again = Record(3, Stage.MIGRATING, START, "api:1")
     for replicas, relabelled in ((2, False), (0, True)):
-        warm = Deployment("inventory-abc", "abc", again, replicas, replicas, replicas, True, False, "7", "api:1", 1)
+        warm = Deployment(
+            "inventory-abc", "abc", again, replicas, replicas, replicas, True, True, False, "7", "api:1", 1
+        )
         [write] = await written(a_server(), an_app(), UpdateDeployment(warm, record=again))
         assert ("spec" in write.body) == relabelled
 

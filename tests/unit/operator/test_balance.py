@@ -16,7 +16,7 @@ STAGES = st.sampled_from([Stage.PROMOTED, Stage.LEFT, Stage.FAILED])
 
 def a_deployment(name: str, replicas: int, ready: int, stage: Stage) -> Deployment:
     record = Record(len(name), stage, START, "a:1")
-    return Deployment(f"inventory-{name}", name, record, replicas, replicas, ready, True, False, "1")
+    return Deployment(f"inventory-{name}", name, record, replicas, replicas, ready, True, True, False, "1")
 
 
 @given(st.integers(0, 6), AMOUNTS, AMOUNTS, COUNTS, st.lists(st.tuples(COUNTS, STAGES), max_size=3))

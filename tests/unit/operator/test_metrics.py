@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from tests.unit.operator.world import an_app
 
 RECORD = Record(revision=7, stage=Stage.PROMOTED, started=datetime(2026, 1, 1, tzinfo=UTC), image="api:1")
-STABLE = Deployment("shop-1", "1", RECORD, 1, 1, 1, settled=True, deleting=False, resource_version="1")
+STABLE = Deployment("shop-1", "1", RECORD, 1, 1, 1, current=True, settled=True, deleting=False, resource_version="1")
 
 
 def series(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:

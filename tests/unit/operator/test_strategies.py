@@ -455,6 +455,13 @@ def test_a_candidate_that_loses_its_pods_in_a_long_pause_has_its_whole_deadline(
     assert world.step().outcome.reason == "ProgressDeadlineExceeded"
 
 
+def test_a_step_that_stays_is_written_once_though_its_own_write_is_not_seen_yet() -> None:
+    world = canary(SetWeight(50), Pause())
+    go(world)
+    world.deployments[world.target.release] = replace(world.target, current=False, settled=False)
+    assert not world.step().actions
+
+
 def test_a_strategy_that_changes_in_mid_release_takes_no_requests_from_pods_that_others_can_not_replace_yet() -> None:
     world = released(Strategy("rolling", 1, 0), replicas=3)
     while world.stable.replicas == 3:

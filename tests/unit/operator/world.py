@@ -115,6 +115,7 @@ class World:
                         0,
                         0,
                         True,
+                        True,
                         False,
                         "1",
                         record.image,
