@@ -65,9 +65,11 @@ class Shift:
         """All requests and all pods to one release; the former one is kept warm, unless it is to be alone."""
         app, warm = self.app, None if alone or not self.warm_until(keep) else self._former(keep)
         yield from self._serve(keep)
+        if app.strategy.apart:
+            # A router that reads what changes now and then, as ingress-nginx, learns of the requests first.
+            yield from self.take_back(keep)
         yield from self._serve_candidate(keep)
         if app.strategy.apart:
-            yield from self.take_back(keep)
             spare = {warm.release: min(warm.replicas, app.replicas)} if warm else {}
             yield from self._scale({keep.release: app.replicas, **spare})
         else:
@@ -111,10 +113,9 @@ class Shift:
 
     def take_back(self, keep: Deployment) -> Iterable[Action]:
         """No requests by the router any more, as far as the release behind the Service bears them."""
-        traffic, candidate = self.observed.traffic, self.observed.candidate_service
+        traffic = self.observed.traffic
         yield from self._less(keep, 0)
-        led_to_keep = candidate is not None and candidate.release == keep.release
-        if traffic and not traffic.trouble and traffic.present and not traffic.weight and led_to_keep:
+        if traffic and not traffic.trouble and traffic.present and not traffic.weight:
             yield EndTraffic()
 
     def warm_until(self, keep: Deployment) -> datetime | None:

@@ -155,8 +155,13 @@ MUTANTS = {
     ),
     "a steady app is written to": (
         "traffic.py",
-        "traffic.present and not traffic.weight and led_to_keep",
-        "not traffic.weight and led_to_keep",
+        "traffic.present and not traffic.weight:",
+        "not traffic.weight:",
+    ),
+    "its own write that is not seen yet makes it write again": (
+        "rollout.py",
+        "if not self.target.current:",
+        "if False:",
     ),
 }
 
