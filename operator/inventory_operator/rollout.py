@@ -5,7 +5,7 @@ happened.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +43,9 @@ from .model import (
 )
 from .traffic import ALL, Shift
 
+UNCOUNTED: Mapping[str, Any] = {"progressed": None, "ready": 0}
+"""A record that waits for no pods to get ready: what was counted of them has no meaning then."""
+
 
 def begin(observed: Observed, now: datetime) -> Plan:
     """New content: write the intent down before the first step."""
@@ -65,7 +68,7 @@ def give_up(observed: Observed, now: datetime, keep: Deployment, reason: str) ->
         if other is keep:
             continue
         if record.stage in (Stage.MIGRATING, Stage.ROLLING):
-            left = replace(record, stage=Stage.LEFT, reason=reason, ended=now)
+            left = replace(record, stage=Stage.LEFT, reason=reason, ended=now, **UNCOUNTED)
             yield UpdateDeployment(other, record=left)
             yield Emit("Normal", reason, f"Revision {record.revision} was given up")
         elif record.stage is Stage.FAILED and reason == "Aborted":
@@ -311,7 +314,7 @@ class Rollout:
         """The step isn't over; pods and requests stay as it has them, whatever an autoscaler does meanwhile."""
         record, events = self.shift.as_routed(self.record), list[Action]()
         if record.progressed:
-            record = replace(record, progressed=None, ready=0)  # its deadline counts anew if it ever loses pods
+            record = replace(record, **UNCOUNTED)  # its deadline counts anew if it ever loses pods
         if phase is Phase.PAUSED and not record.held:
             record = replace(record, held=True)  # said once
             events.append(Emit("Normal", reason, said))
@@ -345,7 +348,14 @@ class Rollout:
 
     def _promote(self) -> Plan:
         record = replace(
-            self.record, stage=Stage.PROMOTED, ended=self.now, reason="", message="", held=False, served=True
+            self.record,
+            stage=Stage.PROMOTED,
+            ended=self.now,
+            reason="",
+            message="",
+            held=False,
+            served=True,
+            **UNCOUNTED,
         )
         said = f"Revision {record.revision} serves"
         update = UpdateDeployment(self.target, record=record)
@@ -440,7 +450,13 @@ class Rollout:
         rolling = self.record.stage is Stage.ROLLING
         frozen = self.app.freeze and rolling and self.stable is not None and reason != "Aborted"
         record = replace(
-            record or self.record, stage=Stage.FAILED, reason=reason, message=message, ended=self.now, held=frozen
+            record or self.record,
+            stage=Stage.FAILED,
+            reason=reason,
+            message=message,
+            ended=self.now,
+            held=frozen,
+            **UNCOUNTED,
         )
         # Back on stable at once.
         kept = self.shift.take_back(self.stable) if self.stable and rolling and not frozen else ()
