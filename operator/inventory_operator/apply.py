@@ -111,8 +111,8 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Obj
     deployments = f"/apis/apps/v1/namespaces/{app.namespace}/deployments"
     jobs = f"/apis/batch/v1/namespaces/{app.namespace}/jobs"
     match action:
-        case CreateDeployment(release, record):
-            return await _create(kube, app, deployments, manifests.deployment(app, release, record))
+        case CreateDeployment(release, record, replicas):
+            return await _create(kube, app, deployments, manifests.deployment(app, release, record, replicas))
         case UpdateDeployment(deployment):
             return await kube.patch(f"{deployments}/{deployment.name}", _patch(action))
         case DeleteDeployment(deployment):

@@ -61,8 +61,8 @@ def pod_selector(app: App) -> dict[str, str]:
     return {LABEL_APP: app.name, "app.kubernetes.io/component": "service"}
 
 
-def deployment(app: App, release: str, record: Record) -> Object:
-    """A release at zero replicas, its record on it."""
+def deployment(app: App, release: str, record: Record, replicas: int = 0) -> Object:
+    """A release, its record on it."""
     content, extra = app.content, app.content.get("template", {})
     own = labels(app, "service") | {LABEL_RELEASE: release}
     # A pod that can't get ready, as while the database is away, says why and is not restarted for it.
@@ -118,7 +118,7 @@ def deployment(app: App, release: str, record: Record) -> Object:
             "ownerReferences": [owner(app)],
         },
         "spec": {
-            "replicas": 0,
+            "replicas": replicas,
             "revisionHistoryLimit": 1,
             "progressDeadlineSeconds": 2147483647,  # the operator keeps the deadline: it counts over the whole release
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},

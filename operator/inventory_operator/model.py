@@ -490,10 +490,11 @@ class Observed:
 
 @dataclass(frozen=True)
 class CreateDeployment:
-    """Begin a release: its Deployment at zero replicas, its number on it."""
+    """Begin a release: its Deployment, its number on it; without pods, if anything is to be done before them."""
 
     release: str
     record: Record
+    replicas: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .model import (
     Action,
     App,
     CommandState,
+    CreateDeployment,
     DeleteDeployment,
     DeleteJob,
     Deployment,
@@ -139,7 +140,12 @@ def _merged(actions: Iterable[Action]) -> Iterable[Action]:
     merged: dict[object, Action] = {}
     for number, action in enumerate(actions):
         key: object = number
-        if isinstance(action, UpdateDeployment):
+        if isinstance(action, CreateDeployment):
+            key = action.release
+            before = merged.get(key)
+            if isinstance(before, UpdateDeployment):
+                action = replace(action, replicas=before.replicas or 0)
+        elif isinstance(action, UpdateDeployment):
             key = action.deployment.release
             before = merged.get(key)
             if isinstance(before, UpdateDeployment):

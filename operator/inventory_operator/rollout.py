@@ -50,15 +50,26 @@ UNCOUNTED: Mapping[str, Any] = {"progressed": None, "ready": 0}
 def begin(observed: Observed, now: datetime) -> Plan:
     """New content: write the intent down before the first step."""
     app = observed.app
-    kept = Shift(observed, now).hold(None)
+    name = f"{app.name}-{app.release}"
     if any(d.deleting and d.release == app.release for d in observed.deployments):
-        said = f"Deployment {app.name}-{app.release} is still being deleted."
-        return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", said), tuple(kept))
+        kept = Shift(observed, now).hold(None)
+        return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", f"Deployment {name} is still being deleted."), tuple(kept))
     record = _begun(observed, now, Record(0, Stage.MIGRATING, now, str(app.content["image"])))
-    said = f"Revision {record.revision} begins: {record.image}"
-    event = Emit("Normal", "ReleaseBegun", said)
-    actions = (*kept, CreateDeployment(app.release, record), event)
-    return Plan(Outcome(Phase.PENDING, "ReleaseBegun", f"{said}."), actions)
+    target = Deployment(
+        name=name,
+        release=app.release,
+        record=record,
+        replicas=0,
+        pods=0,
+        ready=0,
+        settled=False,
+        deleting=False,
+        resource_version="",
+        image=record.image,
+        restarted=app.secrets,
+    )
+    to_be = replace(observed, deployments=(*observed.deployments, target))
+    return Rollout(to_be, now, target).begin(f"Revision {record.revision} begins: {record.image}")
 
 
 def give_up(observed: Observed, now: datetime, keep: Deployment, reason: str) -> Iterable[Action]:
@@ -124,6 +135,13 @@ class Rollout:
 
     # --- begin and migrate ----------------------------------------------------------------------------------------
 
+    def begin(self, said: str) -> Plan:
+        """The record says that it begins. Where nothing is to be migrated its first pods come with that same write."""
+        event = Emit("Normal", "ReleaseBegun", said)
+        if self._is_migrated:
+            return self._start_rolling(self.record, None, event)
+        return self._kept(Phase.PENDING, "ReleaseBegun", said, self._written(self.record), event)
+
     def _comes_back(self) -> bool:
         """Whether old content was applied again, or failed content told to try again: both take a new number."""
         if self.record.stage is not Stage.FAILED:
@@ -135,18 +153,14 @@ class Rollout:
         """What is known of the image's revisions stays known: it makes a rollback instant."""
         record = _begun(self.observed, self.now, self.record)
         said = f"Revision {record.revision} begins: {record.image}, the content of revision {self.record.revision}"
-        event = Emit("Normal", "ReleaseBegun", said)
-        return self._kept(Phase.PENDING, "ReleaseBegun", said, UpdateDeployment(self.target, record=record), event)
+        return self._with(record).begin(said)
 
     def _migrate(self) -> Plan:
         """No pod of the release starts before its expand migrations are applied."""
-        record, known = self.record, self.observed.schema
+        record = self.record
         if aborted := self.abort():
             return aborted
-        if self.app.migrations is None:
-            return self._start_rolling(record, None)
-        sure = known is not None and not operations.unclear_since(self.observed, known[0])
-        if record.image_schema and known and sure and not objections(record.image_schema, known[1]):
+        if self._is_migrated:
             return self._start_rolling(record, None)
         create = CreateJob(self.target.release, record.revision, 1, self.target.image)
         begun = "is migrating" if jobs.attempts(self.observed, record.revision, "expand") else "begins to migrate"
@@ -169,8 +183,18 @@ class Rollout:
         """A pass before its pods come: what serves is kept as it is."""
         return self._plan(phase, reason, f"{said}.", *self.shift.hold(self.target), *actions, until=until)
 
-    def _start_rolling(self, record: Record, pin: str | None) -> Plan:
-        """What has served before, and what nothing serves beside, goes without steps."""
+    @property
+    def _is_migrated(self) -> bool:
+        """It needs no Job: there is nothing to migrate, or what the database has is known and fits."""
+        image, known = self.record.image_schema, self.observed.schema
+        if self.app.migrations is None:
+            return True
+        if image is None or known is None or operations.unclear_since(self.observed, known[0]):
+            return False
+        return not objections(image, known[1])
+
+    def _start_rolling(self, record: Record, pin: str | None, *events: Emit) -> Plan:
+        """Its first pods come with the record. What has served, and what nothing serves beside, goes without steps."""
         found = self.app.strategy.steps
         skipped = len(found) if record.served or self.stable is None or not self.app.replicas else 0
         record = replace(
@@ -182,10 +206,25 @@ class Rollout:
             step_started=self.now,
         )
         image, restarted = pin if pin != self.target.image else None, wanted_restart(self.app, self.target)
-        said = f"Revision {record.revision} rolls out"
-        update = UpdateDeployment(self.target, record=record, image=image, restarted=restarted)
+        rolling, said = self._with(record), f"Revision {record.revision} rolls out"
+        moved = rolling.shift.carry(rolling.target, rolling._weight)
+        written = self._written(record, image, restarted)  # last: others make room first
         event = Emit("Normal", "RollingOut", f"{said}: {pin or self.target.image}")
-        return self._kept(Phase.PROGRESSING, "RollingOut", said, update, event)
+        return self._plan(
+            Phase.PROGRESSING, "RollingOut", f"{said}.", *moved, written, *events, event, weight=rolling._weight
+        )
+
+    def _written(self, record: Record, image: str | None = None, restarted: str | None = None) -> Action:
+        """The record, on a Deployment that is there or is yet to be made."""
+        if not self.target.resource_version:
+            return CreateDeployment(self.target.release, record)
+        return UpdateDeployment(self.target, record=record, image=image, restarted=restarted)
+
+    def _with(self, record: Record) -> "Rollout":
+        """As it will be with this record."""
+        target = replace(self.target, record=record)
+        others = (d for d in self.observed.deployments if d is not self.target)
+        return Rollout(replace(self.observed, deployments=(*others, target)), self.now, target)
 
     # --- roll, step by step ---------------------------------------------------------------------------------------
 

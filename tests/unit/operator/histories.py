@@ -119,14 +119,21 @@ class History:
     """One app from its first release on."""
 
     def __init__(
-        self, planner: ModuleType, strategy: Strategy, replicas: int, soak: int | None, *, freeze: bool = False
+        self,
+        planner: ModuleType,
+        strategy: Strategy,
+        replicas: int,
+        soak: int | None,
+        *,
+        freeze: bool = False,
+        migrates: bool = True,
     ) -> None:
         backup: Json | None = {"job": {}, "restoreJob": {}} if soak else None
         migrations = Migrations("owner", contract=Contract(soak is not None, soak or 0), backup=backup)
         app = an_app(
             "api:1",
             progress_deadline=100,
-            migrations=migrations,
+            migrations=migrations if migrates else None,
             analysis=ANALYSIS,
             strategy=strategy,
             replicas=replicas,
@@ -436,6 +443,7 @@ class Course:
     replicas: int
     soak: int | None
     freeze: bool
+    migrates: bool
     acts: tuple[Act, ...]
 
     @classmethod
@@ -448,12 +456,15 @@ class Course:
         chosen = chance.choices(names, often, k=ACTS_OF_A_HISTORY)
         acts = tuple((name, tuple(chance.choice(found) for found in ACTS[name][1])) for name in chosen)
         soak = chance.choice((0, 0, 60, None))
-        return cls(chance.choice(strategies), chance.randint(1, 4), soak, chance.random() < 0.2, acts)
+        freeze, migrates = chance.random() < 0.2, chance.random() < 0.8
+        return cls(chance.choice(strategies), chance.randint(1, 4), soak, freeze, migrates, acts)
 
     def fails(self, planner: ModuleType) -> str:
         """What is broken in it, empty if nothing is."""
         try:
-            history = History(planner, self.strategy, self.replicas, self.soak, freeze=self.freeze)
+            history = History(
+                planner, self.strategy, self.replicas, self.soak, freeze=self.freeze, migrates=self.migrates
+            )
             for each in self.acts:
                 history.do(each)
             history.end()
@@ -477,6 +488,7 @@ class Course:
 
     def __str__(self) -> str:
         head = f"{self.strategy}\nreplicas {self.replicas}, soak {self.soak}, freeze {self.freeze}"
+        head += f", migrates {self.migrates}"
         return "\n".join((head, *(f"  {name}{arguments}" for name, arguments in self.acts)))
 
 

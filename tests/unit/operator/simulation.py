@@ -314,12 +314,12 @@ class Cluster:
 
     def carry_out(self, action: Action) -> None:
         match action:
-            case CreateDeployment(release, record):
+            case CreateDeployment(release, record, replicas):
                 if release in self.running:
                     raise ConflictError
                 assert record.revision not in self.numbers, "no number is given twice"
                 self.numbers.add(record.revision)
-                self.running[release] = Running(release, record.image, record)
+                self.running[release] = Running(release, record.image, record, replicas, seen=not replicas)
             case UpdateDeployment():
                 self._update(action)
             case DeleteDeployment(deployment):
@@ -546,12 +546,12 @@ class Cluster:
 
     def check(self) -> None:
         for found in self.running.values():
-            if found.replicas:
+            if found.replicas and self.app.migrations:
                 missing = [r for r in IMAGES[found.image].expand if r not in self.expand]
                 assert not missing or self.restoring, f"1: pods of {found.image} before {missing}"
 
     def _check_fits(self, found: Running) -> None:
         """A pod gets ready only where the rule lets it; the service asks the same."""
         against = objections(IMAGES[found.image], DatabaseSchema(self.expand, self.contract))
-        if against:
+        if against and self.app.migrations:
             found.ready = 0

@@ -105,14 +105,14 @@ class World:
         decided = plan(self.observed(), self.now)
         for action in decided.actions:
             match action:
-                case CreateDeployment(release, record):
+                case CreateDeployment(release, record, replicas):
                     assert release not in self.deployments
                     self.deployments[release] = Deployment(
                         f"inventory-{release}",
                         release,
                         record,
-                        0,
-                        0,
+                        replicas,
+                        replicas,
                         0,
                         True,
                         True,
