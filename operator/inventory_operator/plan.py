@@ -71,7 +71,8 @@ def _rest(observed: Observed, now: datetime, stable: Deployment) -> Plan:
     app, shift = observed.app, Shift(observed, now)
     _, unavailable = amounts(app)
     enough = stable.serving >= min(app.replicas, max(1, app.replicas - unavailable))
-    actions = [*shift.settle(stable), *give_up(observed, now, stable, "Aborted"), *_forget(observed, stable)]
+    actions = [*shift.settle(stable), *give_up(observed, now, stable, "Aborted")]
+    actions = actions or [*_forget(observed, stable)]  # nobody waits for it
     soak = operations.Soak("")
     if enough and not app.paused and not observed.on_their_way:
         begun = operations.contract_due(observed, now, stable)

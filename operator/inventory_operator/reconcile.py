@@ -32,6 +32,7 @@ RESYNC_SECONDS = 300.0
 """At rest everything is looked at this often, whatever events say: a watch may have gone silent."""
 FOLLOW_UP_SECONDS = 5.0
 """The same while a release is under way."""
+AT_REST = (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
 MOST_STEPS = 5
 """In a pass; a release has fewer before it waits for something."""
 
@@ -110,7 +111,10 @@ class Reconciler:
             await asyncio.gather(*telling)
 
     async def _go(self, observed: Observed, now: datetime, telling: Telling) -> float:
-        """Step after step, as far as the API server's answers tell what has become of them; then the status."""
+        """Step after step, as far as the API server's answers tell what has become of them; then the status.
+
+        Where it takes another look to go on, that comes at once, and tells the status if this one has come to no rest.
+        """
         app, decided, cut_short = observed.app, plan(observed, now), False
         for left in reversed(range(MOST_STEPS)):
             changed = await self._apply(app, decided, now, telling)
@@ -123,12 +127,14 @@ class Reconciler:
             if cut_short:
                 break
             observed, decided = seen, following
+        at_rest = decided.outcome.phase in AT_REST
+        if cut_short and not at_rest:
+            return 0.0
         await write_status(self._kube, app, status.status(observed, decided, now), self._guard)
         metrics.APPS.note(observed, decided)
         if cut_short or any(isinstance(action, SetTraffic | EndTraffic) for action in decided.actions):
             return 0.0  # of a weight no watch tells
-        at_rest = decided.outcome.phase in (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED) and not decided.actions
-        pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
+        pause = RESYNC_SECONDS if at_rest and not decided.actions else FOLLOW_UP_SECONDS
         return min(pause, decided.check_after) if decided.check_after is not None else pause
 
     async def _apply(self, app: App, decided: Plan, now: datetime, telling: Telling) -> list[Object]:

@@ -53,7 +53,9 @@ def begin(observed: Observed, now: datetime) -> Plan:
     name = f"{app.name}-{app.release}"
     if any(d.deleting and d.release == app.release for d in observed.deployments):
         kept = Shift(observed, now).hold(None)
-        return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", f"Deployment {name} is still being deleted."), tuple(kept))
+        return Plan(
+            Outcome(Phase.PENDING, "AwaitingDeletion", f"Deployment {name} is still being deleted."), tuple(kept)
+        )
     record = _begun(observed, now, Record(0, Stage.MIGRATING, now, str(app.content["image"])))
     target = Deployment(
         name=name,

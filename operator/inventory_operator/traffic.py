@@ -80,9 +80,11 @@ class Shift:
         app, stable = self.app, self.observed.stable
         if not app.strategy.apart:
             weight = weight if stable else ALL
-            yield from self._serve({0: stable, ALL: target}.get(weight))
-            yield from self._serve_candidate(target)
-            yield from self._share_out(target, self._others(target), weight)
+            served = (*self._serve({0: stable, ALL: target}.get(weight)), *self._serve_candidate(target))
+            shared = self._share_out(target, self._others(target), weight)
+            # A Service that leads to every ready pod can wait for the pods that are to come: they take longest.
+            wait = self._ready(self.observed.service) == sum(d.serving for d in self.observed.releases)
+            yield from (*shared, *served) if wait else (*served, *shared)
             return
         yield from self._serve(stable or target)
         yield from self._serve_candidate(target, weight)

@@ -42,7 +42,7 @@ from inventory_operator.model import (
     UpdateDeployment,
 )
 from inventory_operator.model import Work as WorkKind
-from inventory_operator.reconcile import MOST_STEPS, is_answered, is_founded
+from inventory_operator.reconcile import AT_REST, MOST_STEPS, is_answered, is_founded
 
 from .world import START
 
@@ -209,6 +209,7 @@ class Cluster:
             seen = self._answered(observed, decided)
             following = self._decide(seen)
             if not left or not is_founded(following, observed, seen):
+                status_lost |= decided.outcome.phase not in AT_REST
                 break
             observed, decided = seen, following
         if not status_lost and crash_after is None:

@@ -38,9 +38,7 @@ class Releases(RuleBasedStateMachine):
     def a_release_serves(
         self, strategy: Strategy, replicas: int, soak: int | None, freeze: bool, migrates: bool
     ) -> None:
-        self.history = History(
-            inventory_operator.plan, strategy, replicas, soak, freeze=freeze, migrates=migrates
-        )
+        self.history = History(inventory_operator.plan, strategy, replicas, soak, freeze=freeze, migrates=migrates)
 
     def teardown(self) -> None:
         if hasattr(self, "history"):

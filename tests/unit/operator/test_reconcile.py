@@ -10,6 +10,7 @@ from .api_server import ApiServer, Object
 
 APP = app_path("shop", "inventory")
 DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
+SERVICE = "/api/v1/namespaces/shop/services/inventory"
 
 
 class Answering(ApiServer):
@@ -25,12 +26,31 @@ class Answering(ApiServer):
         **query: str,
     ) -> Object:
         found = await super().request(method, path, body, kind, accept, **query)
+        if path == f"{APP}/status":
+            self.objects[APP] = merged(self.objects[APP], body or {})
+        if path == SERVICE and method == "PATCH":
+            self.objects[path] = found = dict(body or {})
         if path.startswith(DEPLOYMENTS) and method != "GET":
             where = path if method == "PATCH" else f"{DEPLOYMENTS}/{found['metadata']['name']}"
             self.objects[where] = merged(self.objects.get(where, {}), body or {})
             self.objects[where]["metadata"] |= {"resourceVersion": str(len(self.written)), "generation": 1}
             return self.objects[where]
         return found
+
+    def changes(self) -> list[str]:
+        """What was written since the last time, in order, without Events."""
+        written, self.written = self.written, []
+        kinds = ("/status", "/services", "/deployments", "/jobs")
+        found = ((write.method, kind[1:]) for write in written for kind in kinds if kind in write.path)
+        return [f"{method} {kind}" for method, kind in found]
+
+    def settle(self) -> None:
+        """Each Deployment gets its pods, ready, and loses those that it is not to have."""
+        for path, found in self.objects.items():
+            if path.startswith(DEPLOYMENTS):
+                count = found["spec"]["replicas"]
+                counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), count)
+                found["status"] = {"observedGeneration": 1, **counts}
 
 
 def merged(one: Object, other: Mapping[str, Any]) -> Object:
@@ -60,3 +80,32 @@ async def test_a_job_is_decided_only_by_a_look_of_its_own() -> None:
     assert not [write for write in server.written if "/jobs" in write.path]
     await reconciler.reconcile(("shop", "inventory"))
     assert [write.method for write in server.written if "/jobs" in write.path] == ["POST"]
+
+
+async def test_a_release_without_migrations_takes_one_write_to_its_first_pods_and_three_when_they_are_ready() -> None:
+    server = a_server(replicas=1)
+    reconciler = Reconciler(server)
+    for _ in range(2):
+        await reconciler.reconcile(("shop", "inventory"))
+        server.settle()
+    server.changes()
+    server.objects[APP]["spec"]["image"] = "api:2"
+    passes = []
+    for _ in range(3):
+        assert await reconciler.reconcile(("shop", "inventory"))
+        passes.append(server.changes())
+        server.settle()
+    assert passes == [
+        ["POST deployments", "PATCH services", "PATCH status"],
+        ["PATCH deployments", "PATCH services", "PATCH deployments", "PATCH status"],
+        ["PATCH status"],
+    ]
+    assert server.objects[APP]["status"]["phase"] == "Healthy"
+
+
+async def test_a_release_with_migrations_tells_its_status_when_its_job_is_there() -> None:
+    server = a_server(migrations={"secret": "owner"})
+    reconciler = Reconciler(server)
+    assert await reconciler.reconcile(("shop", "inventory")) == 0
+    await reconciler.reconcile(("shop", "inventory"))
+    assert server.changes() == ["POST deployments", "POST jobs", "PATCH status"]
