@@ -6,7 +6,7 @@ So each can be given again, a stale one harms nobody, and none need ever be take
 
 from dataclasses import dataclass
 
-from .model import App, CommandState, Deployment, Observed, Operation, Record, Stage, Work, WorkStage
+from .model import App, CommandState, Deployment, Observed, Record, Stage, Work, WorkStage
 
 WORKS = {work.value: work for work in Work}
 
@@ -85,7 +85,7 @@ def _state(observed: Observed, command: str, candidate: Deployment | None) -> tu
     if found is None:
         return "Refused", f"inventory.dev/{command} has the form {_FORMS[command]}."
     if command in WORKS:
-        return _operation_state(observed.app, found, observed.operation)
+        return _operation_state(observed, found)
     if command == "restart":
         return _restart_state(found, stable)
     if candidate is None or candidate is stable or candidate.record.revision > found.revision:
@@ -102,13 +102,13 @@ def _state(observed: Observed, command: str, candidate: Deployment | None) -> tu
     return "Taken", f"It is for revision {record.revision}, which is on its way."
 
 
-def _operation_state(app: App, found: Order, last: Operation | None) -> tuple[str, str]:
-    number = last.number if last else 0
+def _operation_state(observed: Observed, found: Order) -> tuple[str, str]:
+    app, last, number = observed.app, observed.operation, observed.operation_number
     if found.uid != app.uid:
         return "Refused", f"It is for the object with UID {found.uid}; this one has {app.uid}."
     if found.number > number + 1:
         return "Awaited", f"The next operation has number {number + 1}."
-    if last and found.number == number and found.command == last.kind:
+    if last and found.number == last.number and found.command == last.kind:
         if last.going:
             return "Taken", "It is under way."
         return "Failed" if last.stage is WorkStage.FAILED else "Done", last.message or "It is over."

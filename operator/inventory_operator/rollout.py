@@ -501,14 +501,13 @@ class Rollout:
         )
         # Back on stable at once.
         kept = self.shift.take_back(self.stable) if self.stable and rolling and not frozen else ()
-        event = Emit("Warning", reason, f"Revision {record.revision} failed: {message}")
+        event = Emit("Warning", reason, f"Revision {record.revision} failed: {self._why(record)}")
         return self._failed(record, UpdateDeployment(self.target, record=record), *kept, *actions, event)
 
     def _fail_incompatible(self, why: str, report: jobs.Report) -> Plan:
         """What was seen stays known: a way back that is ordered must know what the release needs."""
-        out = operations.ways_out(self.observed, self.target, report.database)
         record = _looked(self.record, report, self.now)
-        return self._fail("SchemaIncompatible", f"{why.rstrip('.')}; {out}", record=record)
+        return self._fail("SchemaIncompatible", why.rstrip("."), record=record)
 
     def _stay_failed(self) -> Plan:
         """A failed release isn't tried again until told; the stable one serves on, untouched.
@@ -542,6 +541,13 @@ class Rollout:
     def _failed(self, record: Record, *actions: Action) -> Plan:
         return self._plan(Phase.FAILED, record.reason, self._failed_message(record), *actions)
 
+    def _why(self, record: Record) -> str:
+        """Why it failed, with the ways out as they are now: each order that was tried has used its number up."""
+        known = self._with(record).observed.schema
+        if record.reason != "SchemaIncompatible" or known is None:
+            return record.message
+        return f"{record.message}; {operations.ways_out(self.observed, self.target, known[1])}"
+
     def _failed_message(self, record: Record) -> str:
         stable = self.stable
         if record.held:
@@ -553,7 +559,7 @@ class Rollout:
         serves = "serves on" if stable and (stable.serving or not self.app.replicas) else "has no ready pod"
         serving = f"Revision {stable.record.revision} {serves}" if stable else "Nothing serves yet"
         return (
-            f"Revision {record.revision} failed: {record.message}. {serving}; apply other content, "
+            f"Revision {record.revision} failed: {self._why(record)}. {serving}; apply other content, "
             f"or annotate inventory.dev/retry={record.revision} to try it again."
         )
 

@@ -259,6 +259,32 @@ def test_a_restore_stops_the_service_looks_and_lets_come_what_fits() -> None:
     assert next(d for d in world.deployments.values() if d.image == NEW).record.stage is Stage.LEFT
 
 
+def test_after_a_restore_that_failed_the_refused_release_offers_an_order_that_works() -> None:
+    world = contracted(migrations=Migrations("owner", backup=BACKUP))
+    refused(world)
+    world.finish_job(a_report("refused", "0001", "0001 0002", "no", contract_schema="c0001"), failed=True)
+    assert "inventory.dev/restore=uid-1/2/2" in go(world).outcome.message
+    order(world, restore="uid-1/2/2")
+    go(world)
+    world.finish_job("the volume is gone", failed=True)
+    world.step()
+    decided = go(world)
+    assert decided.outcome.reason == "SchemaIncompatible"
+    assert "inventory.dev/downgrade=uid-1/3/3" in decided.outcome.message
+    assert "inventory.dev/restore=uid-1/2/3" in decided.outcome.message
+    assert "uid-1/2/2" not in decided.outcome.message
+    order(world, restore="uid-1/2/3")
+    assert go(world).outcome.phase is Phase.RESTORING
+    assert world.created_jobs[-1] == "inventory-2-restore3-1"
+
+
+def test_an_order_is_told_the_next_number_though_the_last_operation_is_forgotten() -> None:
+    world = served()
+    world.want(status={"operation": {"number": 3}}, commands={"contract": "uid-1/1/6"})
+    [told] = world.step().commands
+    assert (told.state, told.message) == ("Awaited", "The next operation has number 4.")
+
+
 def test_a_restore_without_a_backup_is_refused_and_the_service_serves_on() -> None:
     world = contracted()
     order(world, restore="uid-1/2/2")
