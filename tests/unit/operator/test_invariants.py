@@ -116,6 +116,16 @@ MUTANTS = {
         "most, least = app.replicas + surge",
         "most, least = app.replicas + surge + 1",
     ),
+    "a release begins with its pods before others have made room": (
+        "rollout.py",
+        "*moved, written,",
+        "written, *moved,",
+    ),
+    "pods go while the Service leads to none of those that take their place": (
+        "traffic.py",
+        "wait = self._ready(self.observed.service) == sum(d.serving for d in self.observed.releases)\n",
+        "wait = True\n",
+    ),
     "a contract does not wait for pods that it breaks": (
         "operations.py",
         "        if left or counted:\n",
