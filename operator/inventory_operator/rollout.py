@@ -64,6 +64,7 @@ def begin(observed: Observed, now: datetime) -> Plan:
         replicas=0,
         pods=0,
         ready=0,
+        current=False,
         settled=False,
         deleting=False,
         resource_version="",

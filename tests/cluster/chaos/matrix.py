@@ -156,7 +156,7 @@ def traffic_on(stage: Stage, scenario: Scenario) -> Iterator[Traffic | None]:
             yield traffic
         return
     yield None
-    stage.app.wait_for("it answers", stage.app.answers)
+    stage.app.wait_for("each of the ingress controller's workers answers", stage.app.answers_steadily)
     with stage.app.traffic():
         pass
 
