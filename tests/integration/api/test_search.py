@@ -15,7 +15,7 @@ from tests.integration.api.services import Api, client_of, created, ready, runni
 from tests.integration.stores import SERVICE, Postgres
 
 SORTS = ("created_at", "-created_at", "name", "-name", "sku", "-sku", "quantity", "-quantity")
-WORDS = ("Cordless", "cord", "Drill", "drill", "Ü-Rohr", "Saw", "TV", "HDTV", "10%", "a_b", "C\\D")
+WORDS = ("Cordless", "cord", "Drill", "drill", "Ü-Rohr", "Saw", "TV", "HDTV", "10%", "a_b", "C\\D", "(1.5*[x]+$")
 # Ids of the schema's own location and of those below it; and of the categories.
 MAIN, BUILDING, ROOM, SHELF = 1, 2, 3, 4
 TOOLS, SAWS, CHAINSAWS, TOYS = 1, 2, 3, 4
@@ -199,6 +199,12 @@ QUERIES: list[dict[str, Any]] = [
     {"q": "DRILL"},
     {"q": "ordl"},
     {"q": "cord drill"},
+    {"q": "saw tv"},
+    {"q": "drill saw (1.5*[x]+$"},
+    {"q": "5*[x ord"},
+    {"q": "a.b ord"},
+    {"q": "10% c\\d"},
+    {"q": "drill drill"},
     {"q": "ü-rohr"},
     {"q": "tv"},
     {"q": "v"},
@@ -284,6 +290,32 @@ async def test_the_planner_is_asked_what_is_rare(reads: Reads) -> None:
         asked = ItemQuery(**query, sort="quantity")
         wanted = search._Wanted(asked, None, [TOOLS], [MAIN])
         assert await search._is_rare(reads, wanted), query
+
+
+def test_a_beginning_of_a_code_is_found_by_an_index_whatever_it_is(postgres: Postgres, database: str) -> None:
+    """A statement that is used again and again gets a plan for any values."""
+    with postgres.connected(database) as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute("SET enable_sort = off")
+        cursor.execute(f"EXPLAIN (GENERIC_PLAN) {search._statement(search._CODED).sql}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert "Index Cond: ((lower(sku) ~>=~" in plan
+    assert "Index Cond: ((lower(serial) ~>=~" in plan
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan
+
+
+async def test_of_too_many_codes_that_begin_so_the_first_are_found(
+    reads: Reads, way: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_MOST_CODES", 3)
+    begun = sorted((each for each in KNOWN if each.sku.startswith("Sku-")), key=lambda each: each.sku)
+    assert len(begun) > 3
+
+    found = await pages(reads, {"q": "sku-"}, "created_at", limit=2)
+
+    assert sorted(each for page in found for each in page) == sorted(each.id for each in begun[:3] if not each.archived)
 
 
 async def test_a_list_is_read_over_the_api_as_it_is_by_the_service(catalogue: Api) -> None:
