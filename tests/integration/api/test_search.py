@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from inventory_api.database import Database
 from inventory_api.items import search, service
 from inventory_api.items.schemas import ItemQuery
 from inventory_api.pages import Position, page_until
@@ -290,6 +291,38 @@ async def test_the_planner_is_asked_what_is_rare(reads: Reads) -> None:
         asked = ItemQuery(**query, sort="quantity")
         wanted = search._Wanted(asked, None, [TOOLS], [MAIN])
         assert await search._is_rare(reads, wanted), query
+
+
+async def test_all_words_at_once_are_the_same_as_each_of_them(reads: Reads) -> None:
+    """By which the planner is asked for them, and by which they are looked for."""
+    for query in QUERIES:
+        wanted = search._Wanted(ItemQuery(**query), None, None, None)
+        if wanted.query.q is None:
+            continue
+
+        async def found(conditions: list[str], wanted: search._Wanted = wanted) -> set[int]:
+            statement = search._statement(search._by_indexes(wanted, conditions))
+            return {row["id"] for row in await reads.rows(statement, **search._parameters(wanted))}
+
+        assert await found([search._ALL_WORDS]) == await found(search._words(wanted, "items")), query
+
+
+@pytest.mark.parametrize(
+    ("q", "rare"), [("cordless drill", False), ("drill less cord", False), ("cordless saw", True), ("drill 77", True)]
+)
+async def test_words_that_go_together_are_as_frequent_as_they_are(
+    pod: Database, postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch, q: str, rare: bool
+) -> None:
+    """A hundred of a thousand are cordless drills; of independent words it would be ten."""
+    postgres.execute(
+        "INSERT INTO items (name, sku, quantity) SELECT CASE n % 10 WHEN 0 THEN 'Cordless drill ' WHEN 1 THEN 'Saw ' "
+        "ELSE 'Table ' END || n, n, 0 FROM generate_series(1, 1000) AS n",
+        database=database,
+    )
+    postgres.execute("ANALYZE items", database=database)
+    monkeypatch.setattr(search, "MOST", 50)
+
+    assert await search._is_rare(pod.reads, search._Wanted(ItemQuery(q=q), None, None, None)) is rare
 
 
 def test_a_beginning_of_a_code_is_found_by_an_index_whatever_it_is(postgres: Postgres, database: str) -> None:
