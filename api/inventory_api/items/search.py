@@ -194,15 +194,18 @@ async def _gather(reads: Reads, wanted: _Wanted) -> Found | None:
         WITH every AS MATERIALIZED ({every}), few AS MATERIALIZED (SELECT id FROM every LIMIT :most + 1)
     """
     conditions = ["item.id IN (SELECT id FROM few)", "(SELECT count(*) FROM few) <= :most", *_filters(wanted)]
+    # One row at least, which has no item if there is none.
     statement = f"""
-        {few} SELECT {_ITEM} FROM items AS item
-        WHERE {_all(conditions + _beyond(wanted, "item"))} ORDER BY {_order(wanted, "item")}
+        {few} SELECT item.*, are_many FROM (SELECT count(*) > :most AS are_many FROM few) AS counted
+        LEFT JOIN (
+            SELECT {_ITEM} FROM items AS item WHERE {_all(conditions + _beyond(wanted, "item"))}
+        ) AS item ON true
+        ORDER BY {_order(wanted, "item")}
     """
     found = await _found(reads, wanted, statement)
-    if found.items:
-        return found
-    (row,) = await reads.rows(_statement(f"{few} SELECT count(*) > :most AS are_many FROM few"), **_parameters(wanted))
-    return None if row["are_many"] else found
+    if found.items[0]["are_many"]:
+        return None
+    return found if found.items[0]["id"] is not None else Found((), None)
 
 
 async def _look_through(reads: Reads, wanted: _Wanted) -> Found:
