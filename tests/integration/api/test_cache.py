@@ -42,7 +42,7 @@ class Count:
 
 @pytest.fixture
 async def caches(own_valkey: Valkey) -> AsyncIterator[tuple[Cache, Cache]]:
-    clients = [Redis.from_url(own_valkey.url, socket_timeout=0.25, socket_connect_timeout=0.25) for _ in range(2)]
+    clients = [Redis.from_url(own_valkey.url, socket_timeout=2, socket_connect_timeout=2) for _ in range(2)]
     pods = [Cache(client, Metrics("1", "r1", "7"), "postgresql://one") for client in clients]
     yield pods[0], pods[1]
     for pod, client in zip(pods, clients, strict=True):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from inventory_api.migrations.revisions import read_image
 from inventory_api.migrations.session import InterruptedRunError, Interruption
 
 from tests.integration.api.migrating import (
@@ -163,10 +164,11 @@ def test_waiting_for_another_run_is_no_failure(postgres: Postgres, database: str
 
 def test_of_two_runs_at_once_one_migrates(postgres: Postgres, empty_database: str) -> None:
     barrier = threading.Barrier(2)
+    image = read_image()  # once: two threads that parse at once meet an error of Python 3.11 itself
 
     def run() -> tuple[str, ...]:
         barrier.wait(PATIENCE_SECONDS)
-        return postgres.expand(empty_database, migration_wait_seconds=PATIENCE_SECONDS).applied
+        return postgres.expand(empty_database, image, migration_wait_seconds=PATIENCE_SECONDS).applied
 
     with ThreadPoolExecutor() as threads:
         runs = [threads.submit(run) for _ in range(2)]
