@@ -20,7 +20,7 @@ MAX_QUANTITY = 1_000_000
 
 
 class Input(BaseModel):
-    # What is a space to a pattern is one to who reads the contract: the other engine knows fewer of them.
+    # A pattern means here what it means to who reads the contract, where it says which spaces it means.
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, regex_engine="python-re")
 
 
@@ -73,8 +73,11 @@ def _within_the_calendar(value: datetime) -> datetime:
 
 # What a pattern says is seen in the contract only where it comes before the other rules.
 WITHOUT_NUL = AfterValidator(_without_nul)
+# Of what is a space to some patterns only: to those of Python, U+001C to U+001F and U+0085 are; to those of ECMAScript,
+# which a contract has, U+FEFF is. So it means the same to both.
+_SPACE = r"\s\x1c-\x1f\x85\ufeff"
 # Of a text that may not be empty: spaces around it are taken away before it is measured.
-NOT_BLANK = r"\S"
+NOT_BLANK = rf"[^{_SPACE}]"
 Text = Annotated[str, WITHOUT_NUL]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NOT_BLANK), WITHOUT_NUL]
 Sku = Annotated[str, Field(min_length=1, max_length=64, pattern=NOT_BLANK), WITHOUT_NUL]
@@ -85,7 +88,7 @@ Barcode = Code
 Note = Annotated[Text, Field(max_length=500)]
 Email = Annotated[
     str,
-    Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
+    Field(max_length=254, pattern=rf"^[^@{_SPACE}]+@[^@{_SPACE}]+$"),
     WITHOUT_NUL,
     AfterValidator(str.lower),
 ]
