@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -29,17 +29,19 @@ def main() -> int:
     whole = not (options.scenario or options.point or options.sample)
     began = time.monotonic()
     cluster = Cluster.current()
+
+    def write_page(told: Sequence[Told]) -> None:
+        """After each scenario: a run that is stopped leaves what it has."""
+        minutes, when = (time.monotonic() - began) / 60, f"{datetime.now(UTC):%-d %B %Y}"
+        PAGE.write_text(page(Run(when, _commit(), options.lanes, minutes, told, len(SCENARIOS))))
+
     try:
-        told = _run(cluster, chosen, options)
+        told = _run(cluster, chosen, options, write_page if whole else lambda _: None)
     finally:
         cluster.close()
     outcomes = [each for scenario in told for each in scenario.outcomes]
     failed = [each for each in outcomes if each.problem]
     minutes = (time.monotonic() - began) / 60
-    if whole and len(told) == len(SCENARIOS):
-        when = f"{datetime.now(UTC):%-d %B %Y}"
-        PAGE.write_text(page(Run(when, _commit(), options.lanes, minutes, told)))
-        print(f"written: {PAGE.relative_to(CHECKOUT)}")
     print(f"{len(outcomes)} runs in {minutes:.0f} minutes, {len(failed)} of them did not end as they must")
     for each in failed:
         print(command(each))
@@ -64,7 +66,15 @@ def _death(text: str) -> Death:
     return Death(when, said, int(nth or 1))
 
 
-def _run(cluster: Cluster, scenarios: Sequence[Scenario], options: argparse.Namespace) -> list[Told]:
+def _run(
+    cluster: Cluster,
+    scenarios: Sequence[Scenario],
+    options: argparse.Namespace,
+    when_told: Callable[[Sequence[Told]], None],
+) -> list[Told]:
+    """In the order of the scenarios, and so is what `when_told` gets after each."""
+    order = [each.name for each in scenarios]
+    lock = threading.Lock()
     waiting: queue.SimpleQueue[Scenario] = queue.SimpleQueue()
     for each in scenarios:
         waiting.put(each)
@@ -75,7 +85,11 @@ def _run(cluster: Cluster, scenarios: Sequence[Scenario], options: argparse.Name
             while True:
                 scenario = waiting.get_nowait()
                 try:
-                    told.append(_tell(lane, scenario, options))
+                    found = _tell(lane, scenario, options)
+                    with lock:
+                        told.append(found)
+                        told.sort(key=lambda each: order.index(each.name))
+                        when_told(told)
                 except Exception:
                     print(f"{scenario.name}: its undisturbed run failed", flush=True)
                     traceback.print_exc()
@@ -91,7 +105,7 @@ def _run(cluster: Cluster, scenarios: Sequence[Scenario], options: argparse.Name
     finally:
         for lane in lanes:
             lane.close()
-    return sorted(told, key=lambda each: [one.name for one in scenarios].index(each.name))
+    return told
 
 
 def _tell(lane: Lane, scenario: Scenario, options: argparse.Namespace) -> Told:

@@ -1,6 +1,7 @@
 """At which of its calls the operator is to die, and how they are told."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -97,9 +98,12 @@ def test_a_migration_that_ran_twice_is_told() -> None:
 def test_the_page_says_what_differs_and_how_to_run_it_again() -> None:
     same = Outcome("release", Death("after", "create Job"), 1, 5.0, 100)
     other = Outcome("release", Death("before", "Event", 2), 1, 5.0, 100, problem="jobs.a: 2 instead of 1")
-    text = page(Run("1 January 2026", "abc", 2, 3.0, [Told("release", UNDISTURBED, [same, other])]))
+    run = Run("1 January 2026", "abc", 2, 3.0, [Told("release", UNDISTURBED, [same, other])], 2)
+    text = page(run)
     assert "| create Job | not run | same |" in text
     assert "| Event #2 | **differs** | not run |" in text
     assert "jobs.a: 2 instead of 1" in text
     assert command(other) in text
     assert "1 runs that did not end as they must" in text
+    assert "It was stopped after 1 of 2 scenarios." in text
+    assert "stopped" not in page(replace(run, scenarios=1))
