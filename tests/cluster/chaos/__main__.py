@@ -27,13 +27,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing is left behind then either
     chosen = [each for each in SCENARIOS if each.name in (options.scenario or [one.name for one in SCENARIOS])]
     whole = not (options.scenario or options.point or options.sample)
-    began = time.monotonic()
+    began, commit = time.monotonic(), _commit()  # of now: the checkout may go on while it runs
     cluster = Cluster.current()
 
     def write_page(told: Sequence[Told]) -> None:
         """After each scenario: a run that is stopped leaves what it has."""
         minutes, when = (time.monotonic() - began) / 60, f"{datetime.now(UTC):%-d %B %Y}"
-        PAGE.write_text(page(Run(when, _commit(), options.lanes, minutes, told, len(SCENARIOS))))
+        PAGE.write_text(page(Run(when, commit, options.lanes, minutes, told, len(SCENARIOS))))
 
     try:
         told = _run(cluster, chosen, options, write_page if whole else lambda _: None)

@@ -59,14 +59,15 @@ def page(run: Run) -> str:
     missed = sum(not each.deaths and not each.problem for each in outcomes)
     requests = sum(each.requests for each in outcomes)
     lost, twice = sum(each.lost for each in outcomes), sum(each.twice for each in outcomes)
-    stopped = f" It was stopped after {len(run.told)} of {run.scenarios} scenarios."
+    count = len(run.told)
+    stopped = f" It was stopped after {count} of {run.scenarios} scenarios." if count < run.scenarios else ""
     parts = [
         INTRODUCTION,
         "## The latest run\n",
         f"{run.when}, at {run.commit}, {run.lanes} installations side by side, {run.minutes:.0f} minutes: "
         f"{len(outcomes)} runs, {deaths} deaths, {requests:,} requests answered, {len(failed)} runs that did not "
         f"end as they must, {missed} in which the operator did not come to the call. {lost} Events got lost, {twice} "
-        f"came twice.{stopped if len(run.told) < run.scenarios else ''}\n",
+        f"came twice.{stopped}\n",
         _summary(run.told),
         *(_failures(failed) if failed else ()),
         *map(_details, run.told),
