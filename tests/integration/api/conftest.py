@@ -1,17 +1,14 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from inventory_api.database import Database
-from inventory_api.reads import Reads
 from inventory_api.resources import Resources
-from sqlalchemy import event
 
 from tests.integration.api.overlays import Overlay
 from tests.integration.api.people import Visitor, admin, anybody, member, shelf
-from tests.integration.api.services import Api, client_of, ready, running, settings_for
+from tests.integration.api.services import Api, client_of, ready, running, settings_for, statements_of
 from tests.integration.stores import SERVICE, Postgres, Valkey, running_postgres, running_valkey
 
 __all__ = ["admin", "anybody", "member", "shelf"]
@@ -77,20 +74,6 @@ async def quiet_admin(postgres: Postgres) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-def statements(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is asked of the database, in a session or past one."""
-    seen: list[str] = []
-    fetch = Reads._fetch
-
-    async def noted(self: Reads, sql: str, arguments: Any) -> Any:
-        seen.append(sql)
-        return await fetch(self, sql, arguments)
-
-    def note(_connection: Any, _cursor: Any, sql: str, *_given: Any) -> None:
-        seen.append(sql)
-
-    monkeypatch.setattr(Reads, "_fetch", noted)
-    engine = app.state.resources.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
+def statements(app: FastAPI) -> Iterator[list[str]]:
+    with statements_of(app) as seen:
+        yield seen

@@ -7,18 +7,22 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 from fastapi import FastAPI
 from inventory_api.app import create_app
+from inventory_api.logs import current_request_id
 from inventory_api.migrations.rule import ImageSchema
+from inventory_api.resources import Resources
 from inventory_api.settings import ServiceSettings
 from pydantic import SecretStr
+from sqlalchemy import event
 
 from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
 from tests.integration.ports import free_port
@@ -123,6 +127,29 @@ async def client_of(app: FastAPI) -> AsyncIterator[Api]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://inventory", timeout=PATIENCE_SECONDS) as http:
         yield Api(http, app)
+
+
+@contextmanager
+def statements_of(app: FastAPI) -> Iterator[list[str]]:
+    """What requests ask of the database, in a session or past one; what the service does beside them isn't theirs."""
+    resources: Resources = app.state.resources
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if current_request_id():
+            seen.append(statement)
+
+    engine, reads = resources.database.engine.sync_engine, resources.database.reads
+    fetch = reads._fetch
+
+    async def noted(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        note(None, None, sql)
+        return await fetch(sql, arguments)
+
+    event.listen(engine, "before_cursor_execute", note)
+    with mock.patch.object(reads, "_fetch", noted):
+        yield seen
+    event.remove(engine, "before_cursor_execute", note)
 
 
 async def ready(api: Api) -> None:

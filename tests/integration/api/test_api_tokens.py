@@ -12,8 +12,16 @@ from inventory_api.app import create_app, forget_what_is_over
 from inventory_api.resources import Resources
 from inventory_api.users.permissions import Scope
 
-from tests.integration.api.services import Api, client_of, created, ready, running, settings_for, tomorrow
-from tests.integration.api.test_passwords import statements_of
+from tests.integration.api.services import (
+    Api,
+    client_of,
+    created,
+    ready,
+    running,
+    settings_for,
+    statements_of,
+    tomorrow,
+)
 from tests.integration.conditions import soon
 from tests.integration.stores import SERVICE, Postgres
 

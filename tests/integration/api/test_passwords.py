@@ -3,15 +3,9 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
-from unittest import mock
 
 import httpx
 from fastapi import FastAPI
-from inventory_api.resources import Resources
-from sqlalchemy import event
 
 from tests.integration.api.services import EMAIL, PASSWORD, Api, client_of, created, ready, running, settings_for
 from tests.integration.api.test_sessions import calls, refresh, sign_in
@@ -125,44 +119,21 @@ async def test_an_admin_changes_their_own_password_as_all_others_do(admin: Api) 
     assert (await admin.http.put("/api/v1/users/999/password", json={"new_password": NEW})).status_code == 404
 
 
-@contextmanager
-def statements_of(app: FastAPI) -> Iterator[list[str]]:
-    resources: Resources = app.state.resources
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        # Those are written later, for whatever was before.
-        if "security_events" not in statement and "last_used_at" not in statement:
-            seen.append(statement)
-
-    engine, reads = resources.database.engine.sync_engine, resources.database.reads
-    fetch = reads._fetch
-
-    async def noted(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        seen.append(sql)
-        return await fetch(sql, arguments)
-
-    event.listen(engine, "before_cursor_execute", note)
-    with mock.patch.object(reads, "_fetch", noted):
-        yield seen
-    event.remove(engine, "before_cursor_execute", note)
-
-
 async def test_whoever_does_not_get_in_costs_the_same_and_is_told_the_same(
-    postgres: Postgres, database: str, app: FastAPI, member: Api, anybody: Api
+    postgres: Postgres, database: str, statements: list[str], member: Api, anybody: Api
 ) -> None:
     """A wrong password, an unknown address, and a user who is not active, with the right password."""
     inactive = "UPDATE users SET active = false WHERE role = 'member'"
     postgres.execute(inactive, database=database)
-    bodies, statements = [], []
+    bodies, asked = [], []
     for email, password in ((EMAIL, "wrong"), ("nobody@example.com", "wrong"), MEMBER):
-        with statements_of(app) as seen:
-            answer = await anybody.post("/api/v1/auth/token", {"email": email, "password": password})
-        statements.append(seen)
+        statements.clear()
+        answer = await anybody.post("/api/v1/auth/token", {"email": email, "password": password})
+        asked.append(list(statements))
         bodies.append((answer.status_code, {**answer.json(), "request_id": ""}))
 
     assert bodies[0] == bodies[1] == bodies[2]
-    assert statements[0] == statements[1] == statements[2] != []
+    assert asked[0] == asked[1] == asked[2] != []
 
 
 async def test_an_unknown_address_takes_as_long_as_a_wrong_password(postgres: Postgres, database: str) -> None:

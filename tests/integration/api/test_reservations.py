@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from inventory_api.database import Database
 from inventory_api.reservations.service import pass_on_all
-from sqlalchemy import event
 
 from tests.integration.api.reserving import (
     BEGIN,
@@ -177,22 +176,6 @@ async def test_reservations_are_listed_by_item_person_status_and_time(admin: Api
     assert await listed(until=at(12)) == [first["id"], third["id"]]
     page = (await admin.get("/api/v1/reservations", params={"limit": 2})).json()
     assert await listed(limit=2, cursor=page["next_cursor"]) == [third["id"]]
-
-
-async def test_a_list_asks_the_database_as_often_for_many_as_for_few(admin: Api, pod: Database) -> None:
-    item, _ = await units_item(admin, 8)
-    statements: list[str] = []
-    event.listen(pod.engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    counts = []
-    for _ in range(2):
-        for _ in range(6):
-            await wait(admin, item)
-        statements.clear()
-        page = (await admin.get("/api/v1/reservations")).json()["items"]
-        counts.append(len(statements))
-
-    assert len(page) == 12
-    assert counts[0] == counts[1]
 
 
 async def test_those_for_whom_too_little_is_left_are_listed(
