@@ -105,7 +105,7 @@ async def _run(args: argparse.Namespace) -> None:
     queue = Queue(work, WORKERS)
     roundup = Roundup(kube, namespaces, queue)
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, queue)
+    handlers.register(registry, queue, kube)
     ready = asyncio.Event()
     metrics.BUILD_INFO.labels(_version()).set(1)
     REGISTRY.register(metrics.ApiRequests(kube.calls))

@@ -6,7 +6,7 @@ from typing import Any
 import kopf
 from kopf._cogs.structs.bodies import BodyEssence
 
-from .kube import PAGE
+from .kube import PAGE, Kube
 from .model import GROUP, LABEL_APP, PLURAL, VERSION
 from .queue import Key, Queue
 
@@ -30,8 +30,8 @@ class Asked:
         return True
 
 
-def register(registry: kopf.OperatorRegistry, queue: Queue) -> None:
-    """Watch the apps and, by label, what belongs to them."""
+def register(registry: kopf.OperatorRegistry, queue: Queue, kube: Kube) -> None:
+    """Watch the apps and, by label, what belongs to them. Whoever looks because of an event sees what it told."""
 
     asked = Asked()
 
@@ -41,7 +41,10 @@ def register(registry: kopf.OperatorRegistry, queue: Queue) -> None:
         if asked.is_news(type, key, meta):
             queue.add(key)
 
-    async def child_event(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+    async def child_event(
+        resource: kopf.Resource, namespace: str | None, labels: kopf.Labels, body: kopf.Body, **_: Any
+    ) -> None:
+        kube.heard(resource.get_url(namespace=body.metadata.namespace), body)
         queue.add((namespace or "", labels[LABEL_APP]))
 
     kopf.on.login(registry=registry)(login)

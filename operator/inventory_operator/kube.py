@@ -49,6 +49,8 @@ class Kube:
         self._api = api
         self.calls: Counter[str] = Counter()
         """By method."""
+        self._seen: dict[str, int] = {}
+        """The newest resource version of each collection that was listed, heard of, or written here."""
 
     @classmethod
     async def connect(cls) -> "Kube":
@@ -79,13 +81,12 @@ class Kube:
 
         Raises ApiError for an answer that isn't 2xx, UnreachableError for none within 15 seconds.
         """
-        if query:
-            path = f"{path}?{urlencode(query)}"
+        url = f"{path}?{urlencode(query)}" if query else path
         headers = {"Content-Type": kind, "Accept": accept}
         self.calls[method] += 1
         try:
             parts = await self._api.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+                method, url, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             response = await self._api.call_api(*parts, _request_timeout=TIMEOUT_SECONDS)
             text = await response.read()
@@ -94,7 +95,15 @@ class Kube:
         answer = _parsed(text)
         if not 200 <= response.status < 300:
             raise ApiError(response.status, str(answer.get("message") or response.reason))
+        if method != "GET":
+            self.heard(path if method == "POST" else path.rpartition("/")[0], answer)
         return answer
+
+    def heard(self, path: str, found: Mapping[str, Any]) -> None:
+        """Of an object, or a list, of the collection at `path`: no later list of it is older than this."""
+        version = str((found.get("metadata") or {}).get("resourceVersion", ""))
+        if path in self._seen and version.isdigit():  # they can be compared: KEP-5504
+            self._seen[path] = max(self._seen[path], int(version))
 
     async def get(self, path: str) -> Object | None:
         """The object, or None if there is none."""
@@ -105,9 +114,25 @@ class Kube:
                 return None
             raise
 
-    async def list(self, path: str, selector: str = "") -> list[Object]:
-        """All objects that the label selector matches."""
-        answer = await self.request("GET", path, labelSelector=selector)
+    async def list(self, path: str, selector: str = "", *, consistent: bool = False) -> list[Object]:
+        """All objects that the label selector matches, never older than what was seen of the collection before.
+
+        Where `consistent`, and the first time: as they were when it was asked. The API server answers that from its
+        cache once etcd has told it that nothing newer is on its way, which takes up to 100 ms where other collections
+        change and this one doesn't.
+        """
+        known = 0 if consistent else self._seen.get(path, 0)
+        least: dict[str, Any] = {"resourceVersion": known, "resourceVersionMatch": "NotOlderThan"} if known else {}
+        try:
+            answer = await self.request("GET", path, labelSelector=selector, **least)
+        except ApiError as error:
+            if error.status != 504 or not known:
+                raise
+            # Too large a version for it: etcd was restored from a backup, or its cache lags behind by seconds.
+            self._seen.pop(path, None)
+            answer = await self.request("GET", path, labelSelector=selector)
+        self._seen.setdefault(path, 0)
+        self.heard(path, answer)
         return cast(list[Object], answer.get("items") or [])
 
     async def versions(self, path: str) -> dict[tuple[str, str], str]:

@@ -1,4 +1,4 @@
-"""Live reads of everything that a plan looks at, parsed into plain values."""
+"""Reads of everything that a plan looks at, parsed into plain values: a look never shows less than one before it."""
 
 import asyncio
 import hashlib
@@ -59,11 +59,12 @@ def backups_path(namespace: str) -> str:
 async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
     """The app and all that belongs to it, or None if the app is gone."""
     selector = f"{LABEL_APP}={name}"
+    pods_path = f"/api/v1/namespaces/{namespace}/pods"
     found, deployments, jobs, pods, service = await asyncio.gather(
         kube.get(app_path(namespace, name)),
         kube.list(f"/apis/apps/v1/namespaces/{namespace}/deployments", selector),
         kube.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", selector),
-        kube.list(f"/api/v1/namespaces/{namespace}/pods", selector),
+        kube.list(pods_path, selector),
         kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
     )
     if found is None:
@@ -72,9 +73,23 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
     candidate, backups, routes = await asyncio.gather(
         _candidate_service(kube, app), _backups(kube, app, selector), _routes(kube, app)
     )
-    observed = parse(app, deployments, jobs, pods, service, candidate=candidate, backups=backups, routes=routes)
+    more: dict[str, Any] = {"candidate": candidate, "backups": backups, "routes": routes}
+    observed = parse(app, deployments, jobs, pods, service, **more)
+    if _pods_lag_behind(observed):
+        pods = await kube.list(pods_path, selector, consistent=True)
+        observed = parse(app, deployments, jobs, pods, service, **more)
     secrets = await _secrets(kube, app) if observed.may_start_pods else ""
     return replace(observed, app=replace(observed.app, secrets=secrets), pods=await ask(observed.pods))
+
+
+def _pods_lag_behind(observed: Observed) -> bool:
+    """Deployments and Jobs tell of them what isn't seen yet. Pods aren't watched: no event asks for another look."""
+    ended = [job for job in observed.jobs if job.complete or job.failed]
+    finished = {pod.owner for pod in observed.pods if pod.finished}
+    return any(job.uid not in finished for job in ended) or any(
+        deployment.ready != sum(pod.ready for pod in observed.pods_of(deployment))
+        for deployment in observed.deployments
+    )
 
 
 async def _candidate_service(kube: Kube, app: App) -> Object | None:

@@ -29,6 +29,7 @@ class ApiServer(Kube):
     """By a part of the path."""
     read: list[str] = field(default_factory=list)
     written: list[Write] = field(default_factory=list)
+    _seen: dict[str, int] = field(default_factory=dict)
 
     async def request(
         self,

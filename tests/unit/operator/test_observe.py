@@ -205,3 +205,58 @@ async def test_commands_are_read_from_the_annotations() -> None:
     server = a_server()
     server.objects[APP]["metadata"]["annotations"] = {"inventory.dev/abort": "7", "other": "x"}
     assert (await observed(server)).app.commands == {"abort": "7"}
+
+
+class Lagging(ApiServer):
+    """Whose first list of pods is of a moment ago."""
+
+    before: dict[str, Any]
+
+    async def list(self, path: str, selector: str = "", *, consistent: bool = False) -> list[dict[str, Any]]:
+        found = await super().list(path, selector)
+        return found if consistent or not path.endswith("/pods") else [self.before]
+
+
+def a_pod(labels: dict[str, str], owner: str, **status: Any) -> dict[str, Any]:
+    meta = {"name": "p", "uid": "uid-p", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": labels}
+    return {"metadata": {**meta, "ownerReferences": [{"uid": owner}]}, "status": status}
+
+
+def ready(status: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+
+
+async def test_pods_are_at_least_as_new_as_what_a_deployment_tells_of_them() -> None:
+    app = (await observed(a_server())).app
+    deployment = manifests.deployment(app, "abc", Record(1, Stage.ROLLING, START, "a:1"))
+    deployment["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    pods = {is_ready: a_pod(labels, "uid-r", **ready(is_ready)) for is_ready in ("True", "False")}
+    for told, before, after in ((1, "False", "True"), (0, "True", "False")):
+        server = Lagging(a_server().objects)
+        deployment["status"] = {"readyReplicas": told}
+        server.objects[f"/apis/apps/v1{NAMESPACE}/deployments/a"] = deployment
+        server.objects[f"/api/v1{NAMESPACE}/pods/p"] = pods[after]
+        server.before = pods[before]
+        assert [pod.ready for pod in (await observed(server)).pods] == [bool(told)]
+        server.before = pods[after]
+        server.read.clear()
+        await observed(server)
+        assert sum(path.endswith("/pods") for path in server.read) == 1
+
+
+@pytest.mark.parametrize("end", ["Complete", "Failed"])
+async def test_the_last_words_of_a_job_are_there_when_it_has_ended(end: str) -> None:
+    server = Lagging(a_server().objects)
+    app = replace((await observed(a_server())).app, migrations=Migrations("owner"))
+    job = job_manifests.job(app, CreateJob("abc", 2, 1, "a:2"))
+    job["metadata"] |= {"uid": "uid-2", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    job["status"] = {"conditions": [{"type": end, "status": "True"}]}
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    said = [{"state": {"terminated": {"message": "done"}}}]
+    server.objects |= {
+        f"/apis/batch/v1{NAMESPACE}/jobs/2": job,
+        f"/api/v1{NAMESPACE}/pods/p": a_pod(labels, "uid-2", phase="Succeeded", containerStatuses=said),
+    }
+    server.before = a_pod(labels, "uid-2", phase="Running")
+    assert [pod.termination_message for pod in (await observed(server)).pods] == ["done"]

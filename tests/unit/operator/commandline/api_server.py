@@ -28,6 +28,7 @@ class Objects(Client):
         """What it says of the caller's rights."""
         self.answers: list[Object] = []
         """What the operator writes into the status, one a look."""
+        self._seen = {}
 
     async def close(self) -> None:
         pass
