@@ -73,7 +73,7 @@ class Bench:
         self.burst: int = options.burst
         self.idle: int = options.idle
         self._cluster, self._kubeconfig, self._folder = cluster, kubeconfig, folder
-        self._contents = (f"content-{number}" for number in itertools.count())
+        self._contents = itertools.count()
 
     @contextlib.contextmanager
     def our_operator(self) -> Iterator[Operator]:
@@ -119,5 +119,5 @@ class Bench:
         return int(found["metadata"]["generation"])
 
     def content(self) -> str:
-        """Another one each time."""
-        return next(self._contents)
+        """Another one each time, whichever thread asks."""
+        return f"content-{next(self._contents)}"
