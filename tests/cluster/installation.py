@@ -45,6 +45,7 @@ class Installation:
         self.removed = False
         self._taken_over = False
         """kubectl has applied the app, and owns what helm doesn't take back; fields with the same value both own."""
+        self._edited = False
 
     def create_namespace(self) -> None:
         body = {
@@ -131,6 +132,11 @@ class Installation:
         self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
         self._taken_over = True
 
+    def edit(self, **spec: object) -> None:
+        """`kubectl edit`: what is given as None goes. What it adds stays, whatever is applied later."""
+        self.cluster.kube.merge(self.app_path, {"spec": spec})
+        self._edited = True
+
     def order(self, command: str, value: str) -> None:
         """What a person orders by annotation."""
         self.kubectl("annotate", f"inventoryapp/{NAME}", f"inventory.dev/{command}={value}", "--overwrite")
@@ -196,7 +202,12 @@ class Installation:
         return {each["metadata"]["labels"]["inventory.dev/release"]: each for each in found}
 
     def former_releases(self) -> list[str]:
-        """Hashes of releases that have served, came by Helm, and can be rolled back to at once; newest last."""
+        """Hashes of releases that have served, came by Helm, and can be rolled back to at once; newest last.
+
+        None once the app was edited: what Helm brings back has the edit in it, and is other content.
+        """
+        if self._edited:
+            return []
         present, stable = self.deployments(), self.status.get("stableRelease")
         return [each for each in self.helm_revisions if each in self.specs and each in present and each != stable]
 

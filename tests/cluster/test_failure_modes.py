@@ -100,7 +100,7 @@ def test_a_release_that_arrives_during_another_ones_migration_waits_for_it_and_r
 def test_an_autoscaler_in_mid_canary_leaves_both_releases_their_shares(serving_app: Installation) -> None:
     app, replicas = serving_app, serving_app.app["spec"]["replicas"]
     with app.traffic() as traffic, traffic.during("a canary that an autoscaler meets"), canary(app, {"pause": {}}):
-        edit(app, config={"NOTE": "a canary for an autoscaler"})
+        app.edit(config={"NOTE": "a canary for an autoscaler"})
         status = app.wait_until_waiting("AwaitingPromotion")
         both = status["stableRelease"], status["candidateRelease"]
         assert [len(app.pods_of(release)) for release in both] == [1, 1]
@@ -109,7 +109,7 @@ def test_an_autoscaler_in_mid_canary_leaves_both_releases_their_shares(serving_a
             app.order("abort", str(status["candidateRevision"]))
             app.wait_until_failed("Aborted")
             app.wait_for("stable has all pods", lambda: [ready_pods(app, release) for release in both] == [4, 0])
-        edit(app, config={"NOTE": "without an autoscaler"}, replicas=replicas)
+        app.edit(config={"NOTE": "without an autoscaler"}, replicas=replicas)
         app.order("promote-full", str(status["candidateRevision"] + 1))
         app.wait_until_serving()
 
@@ -123,7 +123,7 @@ def test_while_prometheus_is_away_a_candidate_is_held_and_never_promoted(serving
         traffic.during("a canary that nobody can judge"),
         canary(app, {"analysis": {}}, analysis=judge),
     ):
-        edit(app, config={"NOTE": "judged by nobody"})
+        app.edit(config={"NOTE": "judged by nobody"})
         status = app.wait_until_waiting("AnalysisInconclusive")
         assert (status["stableRevision"], status["weight"]) == (before["stableRevision"], 50)
         app.order("promote", f"{status['candidateRevision']}/2")
@@ -188,11 +188,11 @@ def lock_held(app: Installation) -> Iterator[None]:
 def canary(app: Installation, step: Object, **judge: object) -> Iterator[None]:
     """A strategy of half of the pods, and a step after that, for some time."""
     rolling = app.app["spec"]["strategy"]["rolling"]
-    edit(app, strategy={"rolling": None, "canary": {"steps": [{"weight": 50}, step]}}, **judge)
+    app.edit(strategy={"rolling": None, "canary": {"steps": [{"weight": 50}, step]}}, **judge)
     try:
         yield
     finally:
-        edit(app, strategy={"rolling": rolling, "canary": None}, **dict.fromkeys(judge))
+        app.edit(strategy={"rolling": rolling, "canary": None}, **dict.fromkeys(judge))
 
 
 @contextmanager
@@ -224,11 +224,6 @@ def with_note(app: Installation, note: str, **migrations: object) -> Object:
     spec: Object = app.app["spec"]
     both = {"config": {**spec["config"], "NOTE": note}, "migrations": {**spec["migrations"], **migrations}}
     return {**spec, **both}
-
-
-def edit(app: Installation, **spec: object) -> None:
-    """`kubectl edit`: what is given as None goes."""
-    app.cluster.kube.merge(app.app_path, {"spec": spec})
 
 
 def pod_runs(app: Installation, job: str) -> bool:

@@ -83,7 +83,10 @@ class Gateway:
 
     def divides(self, release: str, percent: float) -> bool:
         """Whether this release gets such a share of the requests, and no request is lost."""
-        seen = self.shares()
+        try:
+            seen = self.shares()
+        except ConnectionRefusedError:
+            return False  # Traefik is about to begin
         return not seen[""] and abs(100 * seen[release] / REQUESTS - percent) <= max(1.0, percent / 10)
 
     def wait_until_divided(self, release: str, percent: float) -> None:
@@ -143,6 +146,7 @@ def test_what_a_third_party_sets_is_left_so_and_said_and_an_abort_brings_all_req
     ours = {**route["spec"]["rules"][0], "name": "ours", "timeouts": {"request": "25s"}}
     apply(app, "platform", {**route, "spec": {**route["spec"], "rules": [ours, *OTHERS]}})
     given = gateway.route()
+    gateway.wait_until_divided(before["stableRelease"], 100)
     spec = app.app["spec"]
     canary = {"httpRoute": {"name": NAME}, "steps": [{"weight": 30}, {"pause": {}}]}
     with gateway.traffic() as traffic, traffic.during("a canary by HTTPRoute that somebody meddles with"):
