@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=1_000_000, help="of the large database")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the memory benchmark")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     chosen = options.only or [name for name in _BENCHMARKS if name != "memory"]
     missed = 0
     with servers.stores() as stores:
