@@ -108,7 +108,7 @@ async def test_an_api_server_that_went_back_is_believed(kube: Kube, answers: Ans
     assert answers.asked_for() == "5"
 
 
-async def test_an_api_server_that_does_not_answer_in_time_is_asked_once(kube: Kube, answers: Answers) -> None:
+async def test_only_too_large_a_version_is_asked_past(kube: Kube, answers: Answers) -> None:
     answers.behind = True
     kube.heard(DEPLOYMENTS, of("9"))  # nothing was listed yet
     await kube.list(DEPLOYMENTS)
