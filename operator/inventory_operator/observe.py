@@ -83,12 +83,15 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
 
 
 def _pods_lag_behind(observed: Observed) -> bool:
-    """Deployments and Jobs tell of them what isn't seen yet. Pods aren't watched: no event asks for another look."""
+    """Deployments and Jobs tell of them what isn't seen yet. Pods aren't watched: no event asks for another look.
+
+    Where a Deployment counts fewer as ready than are seen, an event tells when it has counted them. Or it has counted
+    one that is lost: nothing waits for that but the reason in a message, and the next look comes soon.
+    """
     ended = [job for job in observed.jobs if job.complete or job.failed]
     finished = {pod.owner for pod in observed.pods if pod.finished}
     return any(job.uid not in finished for job in ended) or any(
-        deployment.ready != sum(pod.ready for pod in observed.pods_of(deployment))
-        for deployment in observed.deployments
+        each.serving > sum(pod.ready for pod in observed.pods_of(each)) for each in observed.deployments
     )
 
 
