@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -41,10 +41,6 @@ Guard = Callable[[], None]
 """Asked before each write; it raises where another operator may be leading by now."""
 
 
-Telling = list[asyncio.Task[None]]
-"""Events that are on their way."""
-
-
 def unguarded() -> None:
     """A single operator leads always."""
 
@@ -54,11 +50,11 @@ class OutdatedError(Exception):
 
 
 async def apply(
-    kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, telling: Telling, guard: Guard = unguarded
+    kube: Kube, app: App, actions: tuple[Action, ...], now: datetime, telling: list[Emit], guard: Guard = unguarded
 ) -> list[Object]:
     """In order; stops at the first that can't be done. Returns Deployments and Services as they are after it.
 
-    Nothing waits for an Event: `telling` gets those that are on their way.
+    Nothing waits for an Event: `telling` gets those that are due once the rest is done.
 
     Raises OutdatedError, ApiError, UnreachableError, and what the guard raises.
     """
@@ -66,10 +62,17 @@ async def apply(
     for action in actions:
         guard()
         if isinstance(action, Emit):
-            telling.append(asyncio.create_task(_tell(kube, app, action, now)))
+            telling.append(action)
         elif found := await _do(kube, app, action, now):
             changed.append(found)
     return changed
+
+
+async def tell(kube: Kube, app: App, telling: Sequence[Emit], now: datetime, guard: Guard = unguarded) -> None:
+    """All at once; one that is refused is only logged. Raises what the guard raises."""
+    if telling:
+        guard()
+        await asyncio.gather(*(_tell(kube, app, said, now) for said in telling))
 
 
 async def _tell(kube: Kube, app: App, said: Emit, now: datetime) -> None:

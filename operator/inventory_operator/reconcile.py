@@ -1,11 +1,10 @@
 """One pass over one app: observe, plan, apply, say so in the status."""
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 
 from . import metrics, status
-from .apply import Guard, OutdatedError, Telling, apply, unguarded, write_status
+from .apply import Guard, OutdatedError, apply, tell, unguarded, write_status
 from .kube import ApiError, Kube, Object, UnreachableError
 from .lease import LostLeaseError
 from .model import (
@@ -104,13 +103,13 @@ class Reconciler:
             return None
         if observed.app.deleting:
             return None  # its children go with it, by ownerReferences
-        telling: Telling = []
+        now, telling = datetime.now(UTC), list[Emit]()
         try:
-            return await self._go(observed, datetime.now(UTC), telling)
+            return await self._go(observed, now, telling)
         finally:
-            await asyncio.gather(*telling)
+            await tell(self._kube, observed.app, telling, now, self._guard)
 
-    async def _go(self, observed: Observed, now: datetime, telling: Telling) -> float:
+    async def _go(self, observed: Observed, now: datetime, telling: list[Emit]) -> float:
         """Step after step, as far as the API server's answers tell what has become of them; then the status.
 
         Where it takes another look to go on, that comes at once, and tells the status if this one has come to no rest.
@@ -137,7 +136,7 @@ class Reconciler:
         pause = RESYNC_SECONDS if at_rest and not decided.actions else FOLLOW_UP_SECONDS
         return min(pause, decided.check_after) if decided.check_after is not None else pause
 
-    async def _apply(self, app: App, decided: Plan, now: datetime, telling: Telling) -> list[Object]:
+    async def _apply(self, app: App, decided: Plan, now: datetime, telling: list[Emit]) -> list[Object]:
         try:
             return await apply(self._kube, app, decided.actions, now, telling, self._guard)
         except ApiError as error:

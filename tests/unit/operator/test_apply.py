@@ -1,13 +1,12 @@
 """What actions write."""
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from inventory_operator import manifests, observe
-from inventory_operator.apply import OutdatedError, Telling, apply
+from inventory_operator.apply import OutdatedError, apply, tell
 from inventory_operator.kube import APPLY, MERGE, STRATEGIC, ApiError
 from inventory_operator.model import (
     Action,
@@ -51,11 +50,11 @@ def a_server() -> ApiServer:
 
 
 async def written(server: ApiServer, app: App, *actions: Action) -> list[Write]:
-    telling: Telling = []
+    telling: list[Emit] = []
     try:
         await apply(server, app, actions, START, telling)
     finally:
-        await asyncio.gather(*telling)
+        await tell(server, app, telling, START)
     return server.written
 
 

@@ -29,11 +29,13 @@ class Answering(ApiServer):
         if path == f"{APP}/status":
             self.objects[APP] = merged(self.objects[APP], body or {})
         if path == SERVICE and method == "PATCH":
-            self.objects[path] = found = dict(body or {})
+            found = merged({"metadata": {"uid": "uid-s", "resourceVersion": str(len(self.written))}}, body or {})
+            self.objects[path] = found
         if path.startswith(DEPLOYMENTS) and method != "GET":
             where = path if method == "PATCH" else f"{DEPLOYMENTS}/{found['metadata']['name']}"
             self.objects[where] = merged(self.objects.get(where, {}), body or {})
-            self.objects[where]["metadata"] |= {"resourceVersion": str(len(self.written)), "generation": 1}
+            version = str(len(self.written))
+            self.objects[where]["metadata"] |= {"uid": where, "resourceVersion": version, "generation": 1}
             return self.objects[where]
         return found
 
@@ -71,6 +73,14 @@ async def test_what_the_answers_tell_is_not_looked_at_again() -> None:
     assert deployment["spec"]["replicas"] == 2
     statuses = [write for write in server.written if write.path == f"{APP}/status"]
     assert [write.body["status"]["message"] for write in statuses] == ["Revision 1 rolls out: 0 of 2 pods are ready."]
+
+
+async def test_what_only_tells_comes_last() -> None:
+    server = a_server()
+    await Reconciler(server).reconcile(("shop", "inventory"))
+    *others, first, second = server.written
+    assert all(write.path.endswith("/events") for write in (first, second))
+    assert others[-1].path == f"{APP}/status"
 
 
 async def test_a_job_is_decided_only_by_a_look_of_its_own() -> None:
