@@ -45,7 +45,8 @@ def register(registry: kopf.OperatorRegistry, queue: Queue, kube: Kube) -> None:
         resource: kopf.Resource, namespace: str | None, labels: kopf.Labels, body: kopf.Body, **_: Any
     ) -> None:
         kube.heard(resource.get_url(namespace=body.metadata.namespace), body)
-        queue.add((namespace or "", labels[LABEL_APP]))
+        if kube.is_news(body):
+            queue.add((namespace or "", labels[LABEL_APP]))
 
     kopf.on.login(registry=registry)(login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(app_event)

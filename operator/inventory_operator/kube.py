@@ -51,6 +51,8 @@ class Kube:
         """By method."""
         self._seen: dict[str, int] = {}
         """The newest resource version of each collection that was listed, heard of, or written here."""
+        self._taken: dict[str, int] = {}
+        """By UID, the version of an answer that a plan went on from, until the watch has told of it."""
 
     @classmethod
     async def connect(cls) -> "Kube":
@@ -101,9 +103,20 @@ class Kube:
 
     def heard(self, path: str, found: Mapping[str, Any]) -> None:
         """Of an object, or a list, of the collection at `path`: no later list of it is older than this."""
-        version = str((found.get("metadata") or {}).get("resourceVersion", ""))
-        if path in self._seen and version.isdigit():  # they can be compared: KEP-5504
-            self._seen[path] = max(self._seen[path], int(version))
+        if path in self._seen:
+            self._seen[path] = max(self._seen[path], _version(found))
+
+    def take(self, answer: Object) -> None:
+        """A plan goes on from what a write has answered: that the watch tells of it is no news."""
+        self._taken[answer["metadata"]["uid"]] = _version(answer)
+
+    def is_news(self, told: Mapping[str, Any]) -> bool:
+        """Whether a watch tells more of an object than the answer that was taken last."""
+        uid, version = told["metadata"]["uid"], _version(told)
+        taken = self._taken.get(uid, 0)
+        if version >= taken:
+            self._taken.pop(uid, None)
+        return version > taken or not version
 
     async def get(self, path: str) -> Object | None:
         """The object, or None if there is none."""
@@ -177,6 +190,12 @@ def _proxy(address: str) -> str | None:
     """The environment's, if it has one for this address."""
     parts = urlsplit(address)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+def _version(found: Mapping[str, Any]) -> int:
+    """Versions of the same kind can be compared (KEP-5504); 0 where one can't, or there is none."""
+    version = str((found.get("metadata") or {}).get("resourceVersion", ""))
+    return int(version) if version.isdigit() else 0
 
 
 def _parsed(text: bytes) -> Object:

@@ -126,6 +126,8 @@ class Reconciler:
             if cut_short:
                 break
             observed, decided = seen, following
+            for each in changed:
+                self._kube.take(each)
         at_rest = decided.outcome.phase in AT_REST
         if cut_short and not at_rest:
             return 0.0

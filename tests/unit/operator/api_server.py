@@ -30,6 +30,7 @@ class ApiServer(Kube):
     read: list[str] = field(default_factory=list)
     written: list[Write] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)
+    _taken: dict[str, int] = field(default_factory=dict)
 
     async def request(
         self,

@@ -13,6 +13,7 @@ from kubernetes.aio.client import ApiClient
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
 AT_LEAST = "NotOlderThan"
+LABELS = {"inventory.dev/app": "a"}
 
 
 class Answers:
@@ -56,7 +57,7 @@ def kube(answers: Answers) -> Kube:
 
 
 def of(version: str) -> Object:
-    return {"metadata": {"resourceVersion": version}}
+    return {"metadata": {"uid": "uid-1", "resourceVersion": version}}
 
 
 async def test_the_first_list_is_consistent_and_the_next_is_not_older(kube: Kube, answers: Answers) -> None:
@@ -121,17 +122,35 @@ async def test_only_too_large_a_version_is_asked_past(kube: Kube, answers: Answe
     assert len(answers.asked) == 3
 
 
-async def test_an_event_tells_how_new_the_next_list_has_to_be(kube: Kube, answers: Answers) -> None:
+async def told(kube: Kube, version: str) -> list[object]:
+    """What is to be looked at when the watch tells of a Deployment of app a."""
     registry, asked = kopf.OperatorRegistry(), list[object]()
     queue = Queue(cast(Any, None), 0)
     queue.add = asked.append  # type: ignore[method-assign,assignment]
     handlers.register(registry, queue, kube)
-    await kube.list(DEPLOYMENTS)
-    body = kopf.Body({"metadata": {"resourceVersion": "17", "namespace": "shop", "labels": {"inventory.dev/app": "a"}}})
+    body = kopf.Body({"metadata": {"resourceVersion": version, "uid": "uid-1", "namespace": "shop", "labels": LABELS}})
     resource = kopf.Resource("apps", "v1", "deployments", namespaced=True)
     for handler in registry._watching.get_all_handlers():
         if handler.selector and handler.selector.group == "apps":
             await cast(Any, handler.fn)(resource=resource, namespace="shop", labels=body.metadata.labels, body=body)
-    assert asked == [("shop", "a")]
+    return asked
+
+
+async def test_an_event_tells_how_new_the_next_list_has_to_be(kube: Kube, answers: Answers) -> None:
+    await kube.list(DEPLOYMENTS)
+    assert await told(kube, "17") == [("shop", "a")]
     await kube.list(DEPLOYMENTS)
     assert answers.asked_for() == "17"
+
+
+async def test_an_answer_that_a_plan_went_on_from_is_no_news(kube: Kube) -> None:
+    kube.take(of("17"))
+    assert await told(kube, "16") == []
+    assert await told(kube, "17") == []
+    assert await told(kube, "18") == [("shop", "a")]
+
+
+async def test_what_came_after_it_is_news_though_the_event_of_it_never_came(kube: Kube) -> None:
+    kube.take(of("17"))
+    assert await told(kube, "18") == [("shop", "a")]
+    assert await told(kube, "17") == [("shop", "a")]  # nothing is held of it any more

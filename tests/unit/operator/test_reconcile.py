@@ -75,6 +75,22 @@ async def test_what_the_answers_tell_is_not_looked_at_again() -> None:
     assert [write.body["status"]["message"] for write in statuses] == ["Revision 1 rolls out: 0 of 2 pods are ready."]
 
 
+async def test_what_a_pass_has_written_itself_is_no_news() -> None:
+    server = a_server()
+    await Reconciler(server).reconcile(("shop", "inventory"))
+    made = [found for path, found in server.objects.items() if path != APP]
+    assert len(made) == 2
+    assert not any(map(server.is_news, made))
+
+
+async def test_what_it_has_written_but_not_planned_with_is_news() -> None:
+    """That a Job is to be made wants a look of its own."""
+    server = a_server(migrations={"secret": "owner"})
+    await Reconciler(server).reconcile(("shop", "inventory"))
+    [made] = [found for path, found in server.objects.items() if path != APP]
+    assert server.is_news(made)
+
+
 async def test_what_only_tells_comes_last() -> None:
     server = a_server()
     await Reconciler(server).reconcile(("shop", "inventory"))
