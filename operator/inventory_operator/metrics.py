@@ -26,6 +26,9 @@ class Apps(Collector):
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[Phase, int, int]] = {}
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def note(self, observed: Observed, plan: Plan) -> None:
         """Note what a pass found."""
         stable = observed.stable.record.revision if observed.stable else 0

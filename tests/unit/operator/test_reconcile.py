@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from inventory_operator.observe import app_path
-from inventory_operator.reconcile import Reconciler
+from inventory_operator.reconcile import Reconciler, resync_seconds
 
 from .api_server import ApiServer, Object
 
@@ -97,6 +98,11 @@ async def test_what_only_tells_comes_last() -> None:
     *others, first, second = server.written
     assert all(write.path.endswith("/events") for write in (first, second))
     assert others[-1].path == f"{APP}/status"
+
+
+@pytest.mark.parametrize(("apps", "seconds"), [(0, 300), (3000, 300), (10_000, 1000)])
+def test_all_apps_at_rest_together_are_looked_at_ten_times_a_second_at_most(apps: int, seconds: float) -> None:
+    assert resync_seconds(apps) == seconds
 
 
 async def test_a_job_is_decided_only_by_a_look_of_its_own() -> None:
