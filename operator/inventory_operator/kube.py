@@ -143,6 +143,7 @@ class Kube:
                 raise
             # Too large a version for it: etcd was restored from a backup, or its cache lags behind by seconds.
             self._seen.pop(path, None)
+            self._taken.clear()
             answer = await self.request("GET", path, labelSelector=selector)
         self._seen.setdefault(path, 0)
         self.heard(path, answer)

@@ -150,6 +150,14 @@ async def test_an_answer_that_a_plan_went_on_from_is_no_news(kube: Kube) -> None
     assert await told(kube, "18") == [("shop", "a")]
 
 
+async def test_after_an_api_server_went_back_all_is_news(kube: Kube, answers: Answers) -> None:
+    await kube.list(DEPLOYMENTS)
+    kube.take(of("17"))
+    answers.behind = True
+    await kube.list(DEPLOYMENTS)
+    assert await told(kube, "12") == [("shop", "a")]
+
+
 async def test_what_came_after_it_is_news_though_the_event_of_it_never_came(kube: Kube) -> None:
     kube.take(of("17"))
     assert await told(kube, "18") == [("shop", "a")]
