@@ -1,6 +1,7 @@
 """One pass over one app: observe, plan, apply, say so in the status."""
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from . import metrics, status
@@ -19,6 +20,7 @@ from .model import (
     Plan,
     SetTraffic,
     UpdateDeployment,
+    Work,
 )
 from .observe import app_versions, observe, with_changes
 from .plan import plan
@@ -34,6 +36,9 @@ MOST_RESYNCS_PER_SECOND = 10
 FOLLOW_UP_SECONDS = 5.0
 """The same while a release is under way."""
 AT_REST = (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
+TOLD_FIRST = frozenset({"CommandRefused", *(f"{work.title()}Begun" for work in Work)})
+"""Events after which a pass ends: whom a contract shuts out is told before anything is done, and a refused command is
+told again until the status has it."""
 MOST_STEPS = 5
 """In a pass; a release has fewer before it waits for something."""
 
@@ -109,7 +114,9 @@ class Reconciler:
         try:
             return await self._go(observed, now, telling)
         finally:
-            await tell(self._kube, observed.app, telling, now, self._guard)
+            # Whoever may not tell any more ends for what ended the pass: it may be told to, by its Lease.
+            with suppress(LostLeaseError):
+                await tell(self._kube, observed.app, telling, now, self._guard)
 
     async def _go(self, observed: Observed, now: datetime, telling: list[Emit]) -> float:
         """Step after step, as far as the API server's answers tell what has become of them; then the status.
@@ -181,7 +188,7 @@ def is_founded(following: Plan, looked: Observed, seen: Observed) -> bool:
 
 
 def is_answered(action: Action) -> bool:
-    """The answer to it tells all that a plan looks at. A refused command is told again until the status has it."""
+    """The answer to it tells all that a plan looks at."""
     if isinstance(action, Emit):
-        return action.reason != "CommandRefused"
+        return action.reason not in TOLD_FIRST
     return isinstance(action, CreateDeployment | UpdateDeployment | ApplyService)

@@ -1,11 +1,14 @@
 """A pass, from what the API server has to what is written to it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from inventory_operator.lease import LostLeaseError
+from inventory_operator.model import Emit
 from inventory_operator.observe import app_path
-from inventory_operator.reconcile import Reconciler, resync_seconds
+from inventory_operator.reconcile import Reconciler, is_answered, resync_seconds
 
 from .api_server import ApiServer, Object
 
@@ -98,6 +101,41 @@ async def test_what_only_tells_comes_last() -> None:
     *others, first, second = server.written
     assert all(write.path.endswith("/events") for write in (first, second))
     assert others[-1].path == f"{APP}/status"
+
+
+@pytest.mark.parametrize("reason", ["CommandRefused", "ContractBegun", "DowngradeBegun", "RestoreBegun"])
+def test_what_an_operation_begins_with_is_told_before_the_next_step(reason: str) -> None:
+    assert not is_answered(Emit("Normal", reason, ""))
+    assert is_answered(Emit("Normal", "Promoted", ""))
+
+
+class Hanging(Answering):
+    """It never answers to a status."""
+
+    def __init__(self, server: Answering) -> None:
+        super().__init__(server.objects)
+        self.hangs = asyncio.Event()
+
+    async def request(self, method: str, path: str, *args: Any, **query: Any) -> Object:
+        if path == f"{APP}/status":
+            self.hangs.set()
+            await asyncio.Event().wait()
+        return await super().request(method, path, *args, **query)
+
+    def guard(self) -> None:
+        if self.hangs.is_set():
+            raise LostLeaseError
+
+
+async def test_a_pass_that_is_to_end_ends_though_there_is_something_that_it_may_not_tell_any_more() -> None:
+    """Else its worker would take it for one that has failed, and go on without a Lease for ever."""
+    server = Hanging(a_server())
+    doing = asyncio.create_task(Reconciler(server, server.guard).reconcile(("shop", "inventory")))
+    await asyncio.wait_for(server.hangs.wait(), 5)
+    doing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await doing
+    assert not [write for write in server.written if write.path.endswith("/events")]
 
 
 @pytest.mark.parametrize(("apps", "seconds"), [(0, 300), (3000, 300), (10_000, 1000)])
