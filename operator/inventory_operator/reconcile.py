@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 RESYNC_SECONDS = 300.0
 """At rest an app is looked at this often, whatever events say: a watch may have gone silent, a Secret was rotated."""
 MOST_RESYNCS_PER_SECOND = 10
-"""Of all apps at rest: of more than 3,000 each is looked at less often, or looking alone would keep a core busy."""
+"""Of all apps at rest: of more than 3,000 each is looked at less often, so that what looking costs has a bound."""
 FOLLOW_UP_SECONDS = 5.0
 """The same while a release is under way."""
 AT_REST = (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
