@@ -58,6 +58,11 @@ class Work(StrEnum):
     DOWNGRADE = "downgrade"
     RESTORE = "restore"
 
+    @property
+    def begun(self) -> str:
+        """Reason of the Event that it begins with."""
+        return f"{self.title()}Begun"
+
 
 class WorkStage(StrEnum):
     """How far it has come. Each but the last two is intent that was written down before its first step."""

@@ -112,7 +112,7 @@ def _begin(observed: Observed, holder: Deployment, begun: Operation) -> Plan:
     if observed.schema and unclear_since(observed, observed.schema[0]):
         begun = replace(begun, unclear=True)  # it takes the place of the one that left it so
     update = UpdateDeployment(holder, record=replace(holder.record, operation=begun))
-    event = Emit(kind, f"{begun.kind.title()}Begun", said)
+    event = Emit(kind, begun.kind.begun, said)
     return Plan(Outcome(PHASES[begun.kind], "OperationBegun", f"{said}."), (update, event))
 
 

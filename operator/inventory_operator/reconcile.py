@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 300.0
 """At rest an app is looked at this often, whatever events say: a watch may have gone silent, a Secret was rotated."""
-MOST_RESYNCS_PER_SECOND = 10
-"""Of all apps at rest: of more than 3,000 each is looked at less often, so that what looking costs has a bound."""
 FOLLOW_UP_SECONDS = 5.0
 """The same while a release is under way."""
+MOST_RESYNCS_PER_SECOND = 10
+"""Of all apps at rest: of more than 3,000 each is looked at less often, so that what looking costs has a bound."""
 AT_REST = (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
-TOLD_FIRST = frozenset({"CommandRefused", *(f"{work.title()}Begun" for work in Work)})
-"""Events after which a pass ends: whom a contract shuts out is told before anything is done, and a refused command is
-told again until the status has it."""
+PASS_ENDS_WITH = frozenset({"CommandRefused", *(work.begun for work in Work)})
+"""Events that the next step waits for: whom a contract shuts out is told before anything is done, and a refused command
+is told again until the status has it."""
 MOST_STEPS = 5
 """In a pass; a release has fewer before it waits for something."""
 
@@ -190,5 +190,5 @@ def is_founded(following: Plan, looked: Observed, seen: Observed) -> bool:
 def is_answered(action: Action) -> bool:
     """The answer to it tells all that a plan looks at."""
     if isinstance(action, Emit):
-        return action.reason not in TOLD_FIRST
+        return action.reason not in PASS_ENDS_WITH
     return isinstance(action, CreateDeployment | UpdateDeployment | ApplyService)
