@@ -1,9 +1,9 @@
 """`make fuzz`: asks a real service what nobody thought of, one operation or a chain of them, from its own contract."""
 
 import argparse
-import signal
 import sys
 
+from tests.ending import clean_up_on_sigterm
 from tests.fuzz.run import PHASES, fuzz
 from tests.integration.stores import running_postgres
 
@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--phases", default=",".join(PHASES))
     options, more = parser.parse_known_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
+    clean_up_on_sigterm()
     with running_postgres() as postgres:
         phases = options.phases.split(",")
         outcome = fuzz(postgres, options.cases, options.chains, options.seed, phases, options.at_least, more)

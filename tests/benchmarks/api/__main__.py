@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import os
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from tests.benchmarks.api import load, servers, transfer
 from tests.benchmarks.api.servers import Server, Stores
 from tests.benchmarks.ratios import Ratio, in_turns, ratio
 from tests.benchmarks.usage import cpu_seconds, cpu_seconds_of_all, memory_mib
+from tests.ending import clean_up_on_sigterm
 from tests.integration.ports import free_port
 from tests.integration.stores import SERVICE
 
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=1_000_000, help="of the large database")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the memory benchmark")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
+    clean_up_on_sigterm()
     chosen = options.only or [name for name in _BENCHMARKS if name != "memory"]
     missed = 0
     with servers.stores() as stores:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import signal
 import sys
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from tests.benchmarks.operator.beside import beside
 from tests.benchmarks.operator.stage import Bench, Lines, clean, stage
 from tests.cluster.cluster import CRD_PATH, Cluster
 from tests.cluster.local import state
+from tests.ending import clean_up_on_sigterm
 
 _BENCHMARKS: dict[str, Callable[[Bench], Lines]] = {"analysis": analysis, "beside": beside, "many": many}
 _IDLE = "seconds of nothing; each of up to 3,000 apps at rest is looked at every 300, and of more ten a second"
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--burst", type=int, default=100, help="releases at once")
     parser.add_argument("--idle", type=int, default=330, help=_IDLE)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever has begun is taken away
+    clean_up_on_sigterm()
     missed = 0
     with contextlib.closing(Cluster(state.current(state.layout()), {"api": ""})) as cluster:
         if not cluster.kube.get(CRD_PATH):
