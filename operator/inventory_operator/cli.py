@@ -23,7 +23,7 @@ from .kube import ApiError, Kube, UnreachableError
 from .lease import Lease, LostLeaseError
 from .prepare import ensure_secret, upgrade_crd
 from .queue import Key, Queue
-from .reconcile import Reconciler, Roundup
+from .reconcile import Reconciler
 from .webhook import Webhook
 
 WORKERS = 8
@@ -85,7 +85,7 @@ async def _run(args: argparse.Namespace) -> None:
         if key == ROUNDUP:
             beat = time.monotonic()
             await roundup.look()
-            return Roundup.SECONDS
+            return handlers.ROUNDUP_SECONDS
         return await reconciler.reconcile(key)
 
     place = os.environ.get("POD_NAMESPACE", "default")
@@ -103,9 +103,10 @@ async def _run(args: argparse.Namespace) -> None:
         return lease is not None and not lease.held.is_set()
 
     queue = Queue(work, WORKERS)
-    roundup = Roundup(kube, namespaces, queue)
+    asked = handlers.Asked()
+    roundup = handlers.Roundup(kube, namespaces, queue, asked)
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, queue, kube)
+    handlers.register(registry, queue, kube, asked)
     ready = asyncio.Event()
     metrics.BUILD_INFO.labels(_version()).set(1)
     REGISTRY.register(metrics.ApiRequests(kube.calls))

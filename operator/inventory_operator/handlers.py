@@ -1,45 +1,81 @@
-"""What Kopf watches. Every event is only a hint that an app wants a look: it adds the app's key to the queue."""
+"""What tells that an app wants a look: Kopf's watches, and a list now and then of what those did not tell.
 
+Either is only a hint: it adds the app's key to the queue.
+"""
+
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import kopf
 from kopf._cogs.structs.bodies import BodyEssence
 
-from .kube import PAGE, Kube
+from .kube import PAGE, ApiError, Kube, UnreachableError
 from .model import GROUP, LABEL_APP, PLURAL, VERSION
+from .observe import apps_path
 from .queue import Key, Queue
+
+log = logging.getLogger(__name__)
+
+ROUNDUP_SECONDS = 30.0
 
 
 class Asked:
-    """What people want of each app, as it was heard last: that the operator has written a status is no news to it."""
+    """What people want of each app, as it was told last: that the operator has written a status is no news to it."""
 
     def __init__(self) -> None:
         self._asked: dict[Key, int] = {}
 
-    def is_news(self, event: str | None, key: Key, meta: Mapping[str, Any]) -> bool:
-        """`event` is None for what was there at the start, or at a new start of the watch."""
-        if event == "DELETED":
-            self._asked.pop(key, None)
-            return True
+    def is_news(self, key: Key, meta: Mapping[str, Any]) -> bool:
+        """Whether this metadata tells of a new wish; from now on it is known."""
         annotations = sorted((meta.get("annotations") or {}).items())
         asked = hash((meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), *annotations))
-        if event == "MODIFIED" and self._asked.get(key) == asked:
-            return False
+        known = self._asked.get(key)
         self._asked[key] = asked
-        return True
+        return asked != known
+
+    def forget(self, key: Key) -> None:
+        """The app is gone."""
+        self._asked.pop(key, None)
 
 
-def register(registry: kopf.OperatorRegistry, queue: Queue, kube: Kube) -> None:
+class Roundup:
+    """Lists the apps now and then, and adds those of which no watch has told: watches are hints that may stay away.
+
+    Kopf looks for the CRD once, at its start, and a watcher that meets an error it doesn't know ends for good.
+    """
+
+    def __init__(self, kube: Kube, namespaces: list[str], queue: Queue, asked: Asked) -> None:
+        """No namespaces: all of them."""
+        self._kube, self._namespaces, self._queue, self._asked = kube, namespaces, queue, asked
+        self.succeeded = False
+        """Once, for one namespace at least: the API server answers, and the CRD is there."""
+
+    async def look(self) -> None:
+        """A namespace that can't be read, as one that is gone, keeps none of the others from being looked at."""
+        for namespace in self._namespaces or [""]:
+            try:
+                async for meta in self._kube.metadata(apps_path(namespace)):
+                    key = meta["namespace"], meta["name"]
+                    if self._asked.is_news(key, meta):
+                        self._queue.add(key)
+            except (ApiError, UnreachableError) as error:
+                log.warning("the InventoryApps of %s can't be listed: %s", namespace or "all namespaces", error)
+            else:
+                self.succeeded = True
+
+
+def register(registry: kopf.OperatorRegistry, queue: Queue, kube: Kube, asked: Asked) -> None:
     """Watch the apps and, by label, what belongs to them. Whoever looks because of an event sees what it told."""
-
-    asked = Asked()
 
     # Coroutines, or Kopf would call them in threads, and the queue belongs to the event loop.
     async def app_event(type: str | None, namespace: str | None, name: str | None, meta: kopf.Meta, **_: Any) -> None:
         key = (namespace or "", name or "")
-        if asked.is_news(type, key, meta):
+        # Without a type it was there when the watch began, maybe anew: it may have missed something, of others too.
+        if asked.is_news(key, meta) or type in (None, "DELETED"):
             queue.add(key)
+        if type == "DELETED":
+            asked.forget(key)
 
     async def child_event(
         resource: kopf.Resource, namespace: str | None, labels: kopf.Labels, body: kopf.Body, **_: Any

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -149,17 +149,16 @@ class Kube:
         self.heard(path, answer)
         return cast(list[Object], answer.get("items") or [])
 
-    async def versions(self, path: str) -> dict[tuple[str, str], str]:
-        """The resource version of each object, by namespace and name."""
-        found: dict[tuple[str, str], str] = {}
+    async def metadata(self, path: str) -> AsyncIterator[Object]:
+        """Of each object there; from the first page on, while the later ones aren't there yet."""
         query = {"limit": str(PAGE)}
         while True:
             answer = await self.request("GET", f"{path}?{urlencode(query)}", accept=ONLY_METADATA)
-            for meta in (each["metadata"] for each in answer.get("items") or ()):
-                found[meta["namespace"], meta["name"]] = meta["resourceVersion"]
+            for found in answer.get("items") or ():
+                yield found["metadata"]
             query["continue"] = answer["metadata"].get("continue", "")
             if not query["continue"]:
-                return found
+                return
 
     async def create(self, path: str, body: Object) -> Object:
         return await self.request("POST", path, body, fieldManager=MANAGER)

@@ -35,13 +35,13 @@ from .routing import Routes
 
 
 def app_path(namespace: str, name: str) -> str:
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+    return f"{apps_path(namespace)}/{name}"
 
 
-async def app_versions(kube: Kube, namespace: str) -> dict[tuple[str, str], str]:
-    """The resource version of each InventoryApp in a namespace, or in all of them (""); by namespace and name."""
+def apps_path(namespace: str) -> str:
+    """Of all InventoryApps of a namespace; of the whole cluster's if it is empty."""
     place = f"namespaces/{namespace}/" if namespace else ""
-    return await kube.versions(f"/apis/{GROUP}/{VERSION}/{place}{PLURAL}")
+    return f"/apis/{GROUP}/{VERSION}/{place}{PLURAL}"
 
 
 def ingress_path(namespace: str, name: str) -> str:

@@ -22,9 +22,9 @@ from .model import (
     UpdateDeployment,
     Work,
 )
-from .observe import app_versions, observe, with_changes
+from .observe import observe, with_changes
 from .plan import plan
-from .queue import Key, Queue
+from .queue import Key
 from .webhook import Webhook
 
 log = logging.getLogger(__name__)
@@ -41,38 +41,6 @@ PASS_ENDS_WITH = frozenset({"CommandRefused", *(work.begun for work in Work)})
 is told again until the status has it."""
 MOST_STEPS = 5
 """In a pass; a release has fewer before it waits for something."""
-
-
-class Roundup:
-    """Lists the apps now and then, and adds those that have changed: watches are hints that may stay away.
-
-    Kopf looks for the CRD once, at its start, and a watcher that meets an error it doesn't know ends for good.
-    """
-
-    SECONDS = 30.0
-
-    def __init__(self, kube: Kube, namespaces: list[str], queue: Queue) -> None:
-        """No namespaces: all of them."""
-        self._kube, self._namespaces, self._queue = kube, namespaces, queue
-        self._versions: dict[Key, str] = {}
-        self.succeeded = False
-        """Once, for one namespace at least: the API server answers, and the CRD is there."""
-
-    async def look(self) -> None:
-        """A namespace that can't be read, as one that is gone, keeps none of the others from being looked at."""
-        seen: dict[Key, str] = {}
-        for namespace in self._namespaces or [""]:
-            try:
-                found = await app_versions(self._kube, namespace)
-            except (ApiError, UnreachableError) as error:
-                log.warning("the InventoryApps of %s can't be listed: %s", namespace or "all namespaces", error)
-                continue
-            for key, version in found.items():
-                if self._versions.get(key) != version:
-                    self._queue.add(key)
-            seen |= found
-            self.succeeded = True
-        self._versions = seen
 
 
 class Reconciler:

@@ -127,7 +127,7 @@ async def told(kube: Kube, version: str) -> list[object]:
     registry, asked = kopf.OperatorRegistry(), list[object]()
     queue = Queue(cast(Any, None), 0)
     queue.add = asked.append  # type: ignore[method-assign,assignment]
-    handlers.register(registry, queue, kube)
+    handlers.register(registry, queue, kube, handlers.Asked())
     body = kopf.Body({"metadata": {"resourceVersion": version, "uid": "uid-1", "namespace": "shop", "labels": LABELS}})
     resource = kopf.Resource("apps", "v1", "deployments", namespaced=True)
     for handler in registry._watching.get_all_handlers():

@@ -1,13 +1,18 @@
 """Listing the apps now and then, for what the watches did not tell."""
 
-from typing import cast
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
-from inventory_operator.kube import ApiError, Kube
+from inventory_operator.handlers import Asked, Roundup
+from inventory_operator.kube import ApiError, Kube, Object
 from inventory_operator.queue import Key, Queue
-from inventory_operator.reconcile import Roundup
 
-Apps = dict[str, dict[str, str]]
-"""Resource versions by namespace and name."""
+Apps = dict[str, dict[str, int]]
+"""Generations by namespace and name."""
+
+
+def metadata(namespace: str, name: str, generation: int, **more: Any) -> Object:
+    return {"namespace": namespace, "name": name, "uid": name, "generation": generation, **more}
 
 
 class ApiServer:
@@ -15,16 +20,21 @@ class ApiServer:
 
     def __init__(self, apps: Apps) -> None:
         self.apps = apps
+        self.ends_after: int | None = None
 
-    async def versions(self, path: str) -> dict[Key, str]:
+    async def metadata(self, path: str) -> AsyncIterator[Object]:
         parts = path.split("/")
         wanted = [parts[parts.index("namespaces") + 1]] if "namespaces" in parts else list(self.apps)
         if not set(wanted) <= set(self.apps):
             raise ApiError(403, "forbidden")
-        return {(each, name): version for each in wanted for name, version in self.apps[each].items()}
+        found = [metadata(each, name, made) for each in wanted for name, made in self.apps[each].items()]
+        for number, each in enumerate(found):
+            if number == self.ends_after:
+                raise ApiError(410, "the continue token is too old")
+            yield each
 
 
-class Asked(Queue):
+class Added(Queue):
     """Remembers what was added."""
 
     def __init__(self) -> None:
@@ -34,25 +44,45 @@ class Asked(Queue):
         self.keys.append(key)
 
 
-def a_roundup(apps: Apps, *namespaces: str) -> tuple[Roundup, ApiServer, Asked]:
-    server, queue = ApiServer(apps), Asked()
-    return Roundup(cast(Kube, server), list(namespaces), queue), server, queue
+def a_roundup(apps: Apps, *namespaces: str, asked: Asked | None = None) -> tuple[Roundup, ApiServer, Added]:
+    server, queue = ApiServer(apps), Added()
+    return Roundup(cast(Kube, server), list(namespaces), queue, asked or Asked()), server, queue
 
 
 async def test_what_is_new_or_changed_is_looked_at_and_nothing_else() -> None:
-    roundup, server, queue = a_roundup({"shop": {"a": "1", "b": "1"}})
+    roundup, server, queue = a_roundup({"shop": {"a": 1, "b": 1}})
     await roundup.look()
     assert queue.keys == [("shop", "a"), ("shop", "b")]
     queue.keys.clear()
-    server.apps["shop"]["b"] = "2"
-    server.apps["lab"] = {"c": "1"}
+    server.apps["shop"]["b"] = 2
+    server.apps["lab"] = {"c": 1}
     await roundup.look()
     await roundup.look()
     assert queue.keys == [("shop", "b"), ("lab", "c")]
 
 
+async def test_what_a_watch_has_told_of_is_not_looked_at_again() -> None:
+    asked = Asked()
+    roundup, _, queue = a_roundup({"shop": {"a": 1, "b": 2}}, asked=asked)
+    for name in ("a", "b"):
+        asked.is_news(("shop", name), metadata("shop", name, 1))
+    await roundup.look()
+    assert queue.keys == [("shop", "b")]
+
+
+async def test_what_was_listed_before_a_list_broke_off_is_looked_at() -> None:
+    roundup, server, queue = a_roundup({"shop": {"a": 1, "b": 1}}, "shop")
+    server.ends_after = 1
+    await roundup.look()
+    assert queue.keys == [("shop", "a")]
+    assert not roundup.succeeded
+    server.ends_after = None
+    await roundup.look()
+    assert queue.keys == [("shop", "a"), ("shop", "b")]
+
+
 async def test_a_namespace_that_cannot_be_read_keeps_none_of_the_others_from_being_looked_at() -> None:
-    roundup, _, queue = a_roundup({"shop": {"a": "1"}}, "gone", "shop")
+    roundup, _, queue = a_roundup({"shop": {"a": 1}}, "gone", "shop")
     await roundup.look()
     assert queue.keys == [("shop", "a")]
     assert roundup.succeeded
