@@ -86,7 +86,10 @@ async def _run(args: argparse.Namespace) -> None:
             beat = time.monotonic()
             await roundup.look()
             return handlers.ROUNDUP_SECONDS
-        return await reconciler.reconcile(key)
+        after = await reconciler.reconcile(key)
+        if after is None:
+            asked.forget(key)
+        return after
 
     place = os.environ.get("POD_NAMESPACE", "default")
     lease = Lease(kube, place, args.lease, _identity()) if args.lease else None

@@ -10,7 +10,7 @@ from typing import Any
 import kopf
 from kopf._cogs.structs.bodies import BodyEssence
 
-from .kube import PAGE, ApiError, Kube, UnreachableError
+from .kube import PAGE, ApiError, Kube, UnreachableError, version
 from .model import GROUP, LABEL_APP, PLURAL, VERSION
 from .observe import apps_path
 from .queue import Key, Queue
@@ -24,18 +24,20 @@ class Asked:
     """What people want of each app, as it was told last: that the operator has written a status is no news to it."""
 
     def __init__(self) -> None:
-        self._asked: dict[Key, int] = {}
+        self._asked: dict[Key, tuple[int, int]] = {}
+        """Hash of the wish, and the resource version that it was told with."""
 
     def is_news(self, key: Key, meta: Mapping[str, Any]) -> bool:
-        """Whether this metadata tells of a new wish; from now on it is known."""
+        """Whether this metadata tells of a new wish, or of a cluster that went back; from now on it is known."""
         annotations = sorted((meta.get("annotations") or {}).items())
         asked = hash((meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), *annotations))
-        known = self._asked.get(key)
-        self._asked[key] = asked
-        return asked != known
+        told = version({"metadata": meta})
+        known, newest = self._asked.get(key, (None, 0))
+        self._asked[key] = (asked, told)
+        return asked != known or told < newest
 
     def forget(self, key: Key) -> None:
-        """The app is gone."""
+        """The app is gone: if it comes back it is news, even as a backup has it."""
         self._asked.pop(key, None)
 
 
@@ -59,8 +61,11 @@ class Roundup:
                     key = meta["namespace"], meta["name"]
                     if self._asked.is_news(key, meta):
                         self._queue.add(key)
-            except (ApiError, UnreachableError) as error:
+            except ApiError as error:
                 log.warning("the InventoryApps of %s can't be listed: %s", namespace or "all namespaces", error)
+            except UnreachableError as error:
+                log.warning("the InventoryApps can't be listed: %s", error)
+                return  # nor can the next namespace's, and each would wait as long
             else:
                 self.succeeded = True
 

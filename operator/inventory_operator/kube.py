@@ -104,19 +104,19 @@ class Kube:
     def heard(self, path: str, found: Mapping[str, Any]) -> None:
         """Of an object, or a list, of the collection at `path`: no later list of it is older than this."""
         if path in self._seen:
-            self._seen[path] = max(self._seen[path], _version(found))
+            self._seen[path] = max(self._seen[path], version(found))
 
     def take(self, answer: Object) -> None:
         """A plan goes on from what a write has answered: that the watch tells of it is no news."""
-        self._taken[answer["metadata"]["uid"]] = _version(answer)
+        self._taken[answer["metadata"]["uid"]] = version(answer)
 
     def is_news(self, told: Mapping[str, Any]) -> bool:
         """Whether a watch tells more of an object than the answer that was taken last."""
-        uid, version = told["metadata"]["uid"], _version(told)
+        uid, now = told["metadata"]["uid"], version(told)
         taken = self._taken.get(uid, 0)
-        if version >= taken:
+        if now >= taken:
             self._taken.pop(uid, None)
-        return version > taken or not version
+        return now > taken or not now
 
     async def get(self, path: str) -> Object | None:
         """The object, or None if there is none."""
@@ -192,10 +192,10 @@ def _proxy(address: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-def _version(found: Mapping[str, Any]) -> int:
-    """Versions of the same kind can be compared (KEP-5504); 0 where one can't, or there is none."""
-    version = str((found.get("metadata") or {}).get("resourceVersion", ""))
-    return int(version) if version.isdigit() else 0
+def version(found: Mapping[str, Any]) -> int:
+    """Resource versions of the same kind can be compared (KEP-5504); 0 where one can't, or there is none."""
+    written = str((found.get("metadata") or {}).get("resourceVersion", ""))
+    return int(written) if written.isdigit() else 0
 
 
 def _parsed(text: bytes) -> Object:

@@ -64,6 +64,12 @@ async def test_what_people_change_wants_one(watch: Watch, change: dict[str, Any]
     assert not await watch.tells("MODIFIED", BEFORE | change)
 
 
+async def test_an_app_in_a_cluster_that_went_back_wants_one(watch: Watch) -> None:
+    """As after etcd was restored from a backup: the generation is the same, the status is not."""
+    assert await watch.tells("MODIFIED", BEFORE | {"resourceVersion": "6"})
+    assert not await watch.tells("MODIFIED", BEFORE | {"resourceVersion": "7"})
+
+
 async def test_another_app_wants_its_own(watch: Watch) -> None:
     assert await watch.tells("MODIFIED", BEFORE, ("shop", "b"))
 

@@ -24,6 +24,8 @@ class Answers:
         self.version = "10"
         self.behind = False
         self.reason = ""
+        self.pages: list[list[str]] = []
+        """Names on each page that is still to be asked for, of a list in pages."""
 
     async def param_serialize(self, method: str, path: str, **_: Any) -> tuple[str, str]:
         return method, path
@@ -37,7 +39,9 @@ class Answers:
         return 504 if self.behind and AT_LEAST in self.asked[-1][1] else 200
 
     async def read(self) -> bytes:
-        return json.dumps({"metadata": {"resourceVersion": self.version}, "items": []}).encode()
+        named = self.pages.pop(0) if self.pages else []
+        meta = {"resourceVersion": self.version, **({"continue": "the next"} if self.pages else {})}
+        return json.dumps({"metadata": meta, "items": [{"metadata": {"name": name}} for name in named]}).encode()
 
     def asked_for(self) -> str | None:
         """The version that the last list was to have at least; None where it was to be consistent."""
@@ -162,3 +166,12 @@ async def test_what_came_after_it_is_news_though_the_event_of_it_never_came(kube
     kube.take(of("17"))
     assert await told(kube, "18") == [("shop", "a")]
     assert await told(kube, "17") == [("shop", "a")]  # nothing is held of it any more
+
+
+async def test_metadata_comes_page_by_page_and_each_before_the_next_is_asked_for(kube: Kube, answers: Answers) -> None:
+    answers.pages = [["a", "b"], ["c"]]
+    found = [(meta["name"], len(answers.asked)) async for meta in kube.metadata(DEPLOYMENTS)]
+    assert found == [("a", 1), ("b", 1), ("c", 2)]
+    first, second = (parse_qs(query) for _, query in answers.asked)
+    assert "continue" not in first
+    assert second["continue"] == ["the next"]

@@ -1,18 +1,18 @@
 """Listing the apps now and then, for what the watches did not tell."""
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 from inventory_operator.handlers import Asked, Roundup
-from inventory_operator.kube import ApiError, Kube, Object
+from inventory_operator.kube import ApiError, Kube, Object, UnreachableError
 from inventory_operator.queue import Key, Queue
 
 Apps = dict[str, dict[str, int]]
 """Generations by namespace and name."""
 
 
-def metadata(namespace: str, name: str, generation: int, **more: Any) -> Object:
-    return {"namespace": namespace, "name": name, "uid": name, "generation": generation, **more}
+def metadata(namespace: str, name: str, generation: int) -> Object:
+    return {"namespace": namespace, "name": name, "uid": name, "generation": generation}
 
 
 class ApiServer:
@@ -21,8 +21,13 @@ class ApiServer:
     def __init__(self, apps: Apps) -> None:
         self.apps = apps
         self.ends_after: int | None = None
+        self.silent = False
+        self.asked = 0
 
     async def metadata(self, path: str) -> AsyncIterator[Object]:
+        self.asked += 1
+        if self.silent:
+            raise UnreachableError("the API server does not answer")
         parts = path.split("/")
         wanted = [parts[parts.index("namespaces") + 1]] if "namespaces" in parts else list(self.apps)
         if not set(wanted) <= set(self.apps):
@@ -95,3 +100,20 @@ async def test_it_has_succeeded_once_a_list_was_answered() -> None:
     server.apps["shop"] = {}
     await roundup.look()
     assert roundup.succeeded
+
+
+async def test_an_api_server_that_is_silent_is_asked_once_whatever_number_of_namespaces_there_is() -> None:
+    """Each question waits 15 s, and whoever says nothing for so many of them is restarted."""
+    roundup, server, queue = a_roundup({"shop": {"a": 1}, "lab": {}}, "shop", "lab")
+    server.silent = True
+    await roundup.look()
+    assert (server.asked, queue.keys, roundup.succeeded) == (1, [], False)
+
+
+async def test_an_app_that_is_gone_and_comes_back_as_it_was_is_looked_at() -> None:
+    asked = Asked()
+    roundup, _, queue = a_roundup({"shop": {"a": 1}}, asked=asked)
+    await roundup.look()
+    asked.forget(("shop", "a"))
+    await roundup.look()
+    assert queue.keys == [("shop", "a")] * 2
