@@ -10,6 +10,7 @@ from typing import Any
 from . import job_manifests, manifests, routing
 from .kube import ApiError, Kube, UnreachableError
 from .model import (
+    ANNOTATION_GIVEN_UP,
     ANNOTATION_RECORD,
     LABEL_APP,
     LABEL_REVISION,
@@ -123,8 +124,9 @@ async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Obj
         case CreateJob():
             made = _job(app, action)
             await _create(kube, app, jobs if made["kind"] == "Job" else backups_path(app.namespace), made)
-        case SuspendJob(job):
-            await kube.merge(f"{jobs}/{job.name}", {"spec": {"suspend": True}})
+        case SuspendJob(job, why):
+            said = {"metadata": {"annotations": {ANNOTATION_GIVEN_UP: why}}} if why else {}
+            await kube.merge(f"{jobs}/{job.name}", {"spec": {"suspend": True}, **said})
         case DeleteJob(job):
             await kube.delete(f"{jobs}/{job.name}")
         case ApplyService(release, candidate):

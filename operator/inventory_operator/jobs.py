@@ -1,4 +1,4 @@
-"""What a Job of a release or of an operation has come to: from its Job and pods to one of five answers."""
+"""What a Job of a release or of an operation has come to: from its Job and pods to one of three answers."""
 
 import json
 from collections.abc import Iterable
@@ -131,6 +131,8 @@ class _Look:
             return self._complete(job, report, pods)
         if job.failed:
             return self._failed(job, report, pods)
+        if job.given_up:
+            return Failed("ImagePullFailed", job.given_up)
         if job.suspended:
             return Going(f"waits: Job {job.name} is suspended, and goes on when that is taken back")
         return self._running(job, report, pods)
@@ -185,9 +187,8 @@ class _Look:
             if pod.waiting_reason in PULL_TROUBLE:
                 overdue = pull_overdue(pod, self.wanted.since, self.observed.app.image_pull_deadline)
                 if self.now >= overdue or pod.waiting_reason == "InvalidImageName":
-                    return Failed(
-                        "ImagePullFailed", pull_message(self.wanted.create.image, pod), actions=(SuspendJob(job),)
-                    )
+                    why = pull_message(self.wanted.create.image, pod)
+                    return Failed("ImagePullFailed", why, actions=(SuspendJob(job, why),))
                 return Going(f"can't pull its image: {tidy(pod.waiting_message)}", until=overdue)
             if pod.cannot_start:
                 what = "its migration" if self.wanted.reports else f"Job {job.name}"

@@ -25,6 +25,8 @@ LABEL_APP = "inventory.dev/app"
 LABEL_RELEASE = "inventory.dev/release"
 LABEL_REVISION = "inventory.dev/revision"
 ANNOTATION_RECORD = "inventory.dev/record"
+ANNOTATION_GIVEN_UP = "inventory.dev/given-up"
+"""On a Job that the operator has stopped for good: why."""
 ANNOTATION_CONTENT = "inventory.dev/content"
 """What the user wrote, on the release's Deployment: it can be applied again."""
 LABEL_ATTEMPT = "inventory.dev/attempt"
@@ -378,6 +380,8 @@ class Job:
     reason: str = ""
     message: str = ""
     suspended: bool = False
+    given_up: str = ""
+    """Why the operator has stopped it for good."""
     deleting: bool = False
 
     @property
@@ -537,9 +541,11 @@ class CreateJob:
 
 @dataclass(frozen=True)
 class SuspendJob:
-    """Stop a Job whose pod never started."""
+    """Stop a Job whose pod never started, or that nobody waits for any more."""
 
     job: Job
+    why: str = ""
+    """It has failed by that: whoever looks next, though nothing else was written, finds it so."""
 
 
 @dataclass(frozen=True)

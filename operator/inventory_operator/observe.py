@@ -12,6 +12,7 @@ from . import manifests, routing, spec
 from .job_manifests import CNPG
 from .kube import ApiError, Kube, Object
 from .model import (
+    ANNOTATION_GIVEN_UP,
     ANNOTATION_RECORD,
     GROUP,
     KIND,
@@ -285,6 +286,7 @@ def parse_job(found: Object) -> Job:
         reason=(failed or {}).get("reason", ""),
         message=(failed or {}).get("message", ""),
         suspended=bool(found["spec"].get("suspend")),
+        given_up=(meta.get("annotations") or {}).get(ANNOTATION_GIVEN_UP, ""),
         deleting="deletionTimestamp" in meta,
     )
 

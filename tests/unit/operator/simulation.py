@@ -329,9 +329,9 @@ class Cluster:
                 self.running.pop(deployment.release, None)
             case CreateJob():
                 self._create_job(action)
-            case SuspendJob(job):
+            case SuspendJob(job, why):
                 if work := self.works.get(job.name):
-                    work.job = replace(work.job, suspended=True)
+                    work.job = replace(work.job, suspended=True, given_up=why)
             case DeleteJob(job):
                 self.works.pop(job.name, None)
             case ApplyService(release, candidate):

@@ -13,9 +13,11 @@ from inventory_operator.model import (
     Pod,
     Stage,
     Strategy,
+    SuspendJob,
     UpdateDeployment,
     WorkStage,
 )
+from inventory_operator.plan import plan
 
 from .world import World, a_report, an_app, served
 
@@ -148,6 +150,23 @@ def test_a_failed_contract_is_not_tried_again_until_told() -> None:
     assert world.created_jobs[-1] == "inventory-2-contract1-1"
     assert world.stable.record.operation
     assert world.stable.record.operation.stage is WorkStage.FAILED
+
+
+def test_a_contract_whose_image_can_not_be_pulled_ends_whatever_becomes_of_the_pass_that_gives_it_up() -> None:
+    world = before_contract()
+    order(world, contract="uid-1/2/1")
+    go(world)
+    world.start_pod(waiting_reason="ErrImagePull", waiting_message="no such image", scheduled=world.now)
+    world.pass_time(61)
+    first = plan(world.observed(), world.now).actions[0]
+    assert isinstance(first, SuspendJob)
+    # The operator dies here, or its next write meets a conflict.
+    world.jobs[first.job.name] = replace(first.job, suspended=True, given_up=first.why)
+    world.end_pods_of_suspended_jobs()
+    assert "no such image" in go(world).commands[0].message
+    operation = world.stable.record.operation
+    assert operation
+    assert operation.stage is WorkStage.FAILED
 
 
 def test_no_candidate_starts_during_a_contract() -> None:

@@ -141,8 +141,8 @@ class World:
                     assert not [pod for pod in self.pods if pod.migrates and not pod.finished]
                     self.jobs[name] = Job(name, f"uid-of-{name}", revision, attempt, self.now, what)
                     self.created_jobs.append(name)
-                case SuspendJob(job):
-                    self.jobs[job.name] = replace(self.jobs[job.name], suspended=True)
+                case SuspendJob(job, why):
+                    self.jobs[job.name] = replace(self.jobs[job.name], suspended=True, given_up=why)
                 case DeleteJob(job):
                     del self.jobs[job.name]
                 case ApplyService(release, candidate):
