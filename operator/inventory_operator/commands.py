@@ -97,15 +97,24 @@ def _state(observed: Observed, command: str, candidate: Deployment | None) -> tu
         return "Done", f"Step {found.step} of revision {record.revision} is past."
     if command == "promote" and found.step > record.step + 1:
         return "Awaited", f"Revision {record.revision} is at step {record.step + 1}; step {found.step} comes later."
-    if command == "retry" and record.stage is not Stage.FAILED:
-        return "Awaited", f"Revision {record.revision} has not failed."
-    return "Taken", f"It is for revision {record.revision}, which is on its way."
+    if record.stage is not Stage.FAILED:
+        if command == "retry":
+            return "Awaited", f"Revision {record.revision} has not failed."
+        return "Taken", f"It is for revision {record.revision}, which is on its way."
+    if command == "abort" and not record.held:
+        return "Done", f"Revision {record.revision} is given up."
+    if command != "retry" and not record.held:
+        skipped = command == "promote-full" and record.step >= len(observed.app.strategy.steps)
+        return "Done" if skipped else "Stale", f"Revision {record.revision} has failed."
+    return "Taken", f"It is for revision {record.revision}, which has failed."
 
 
 def _operation_state(observed: Observed, found: Order) -> tuple[str, str]:
     app, last, number = observed.app, observed.operation, observed.operation_number
     if found.uid != app.uid:
         return "Refused", f"It is for the object with UID {found.uid}; this one has {app.uid}."
+    if app.migrations is None:
+        return "Refused", "This app's releases have no migrations: spec.migrations is not set."
     if found.number > number + 1:
         return "Awaited", f"The next operation has number {number + 1}."
     if last and found.number == last.number and found.command == last.kind:
@@ -114,6 +123,8 @@ def _operation_state(observed: Observed, found: Order) -> tuple[str, str]:
         return "Failed" if last.stage is WorkStage.FAILED else "Done", last.message or "It is over."
     if found.number <= number:
         return "Stale", f"Operation {found.number} is past; the next one has number {number + 1}."
+    if found.command == Work.CONTRACT and observed.target is not observed.stable:
+        return "Awaited", "It waits until what the spec asks for serves."
     return "Awaited", "It waits until nothing else is under way."
 
 

@@ -65,6 +65,11 @@ class Work(StrEnum):
         """Reason of the Event that it begins with."""
         return f"{self.title()}Begun"
 
+    @property
+    def failed(self) -> str:
+        """Reason of the Event that it ends with, if it fails or is refused."""
+        return f"{self.title()}Failed"
+
 
 class WorkStage(StrEnum):
     """How far it has come. Each but the last two is intent that was written down before its first step."""
@@ -93,6 +98,8 @@ class Operation:
     ended: datetime | None = None
     unclear: bool = False
     """It, or one before it, may have changed the schema and left no report: what was seen before is in doubt."""
+    manual: bool = True
+    """After it no contract begins by itself; not so after an order that was refused."""
 
     @property
     def title(self) -> str:

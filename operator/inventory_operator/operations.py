@@ -61,8 +61,16 @@ def ordered(observed: Observed, now: datetime) -> Plan | None:
     try:
         begun = _BEGINS[Work(order.command)](observed, now, order, holder)
     except _RefusedError as refused:
-        kind = Work(order.command)
-        begun = Operation(kind, order.number, WorkStage.FAILED, now, order.revision, message=str(refused), ended=now)
+        begun = Operation(
+            Work(order.command),
+            order.number,
+            WorkStage.FAILED,
+            now,
+            order.revision,
+            message=str(refused),
+            ended=now,
+            manual=_is_manual(observed.operation, stable),  # it takes the place of the one that made it so
+        )
     return _begin(observed, holder, begun)
 
 
@@ -72,15 +80,19 @@ def contract_due(observed: Observed, now: datetime, stable: Deployment) -> Plan 
     if app.migrations is None or not pending or not stable.record.ended:
         return None
     names, number, last = ", ".join(pending), observed.operation_number + 1, observed.operation
-    # Since the promotion something was contracted, failed to be, or was taken back: a person decides what is next.
-    manual = last is not None and last.started >= stable.record.ended
-    if manual or not app.migrations.contract.automatic:
+    if _is_manual(last, stable) or not app.migrations.contract.automatic:
         order = f"inventory.dev/contract={app.uid}/{stable.record.revision}/{number}"
         return Soak(f"; contract {names} waits for the order {order}")
     due = stable.record.ended + timedelta(seconds=app.migrations.contract.soak)
     if now < due:
         return Soak(f"; contract {names} follows at {due:%Y-%m-%d %H:%M:%S} UTC", due)
     return _begin(observed, stable, _contract(observed, now, number, stable))
+
+
+def _is_manual(last: Operation | None, stable: Deployment | None) -> bool:
+    """Since the promotion something was contracted, failed to be, or was taken back: a person decides what is next."""
+    promoted = stable.record.ended if stable else None
+    return last is not None and last.manual and (promoted is None or last.started >= promoted)
 
 
 def unclear_since(observed: Observed, seen: datetime) -> bool:
@@ -108,11 +120,11 @@ class _RefusedError(Exception):
 def _begin(observed: Observed, holder: Deployment, begun: Operation) -> Plan:
     """The intent, written down; or the refusal, which uses the number up."""
     said = _sentence(begun)
-    kind = "Warning" if begun.stage is WorkStage.FAILED else "Normal"
+    kind, reason = ("Warning", begun.kind.failed) if begun.stage is WorkStage.FAILED else ("Normal", begun.kind.begun)
     if observed.schema and unclear_since(observed, observed.schema[0]):
         begun = replace(begun, unclear=True)  # it takes the place of the one that left it so
     update = UpdateDeployment(holder, record=replace(holder.record, operation=begun))
-    event = Emit(kind, begun.kind.begun, said)
+    event = Emit(kind, reason, said)
     return Plan(Outcome(PHASES[begun.kind], "OperationBegun", f"{said}."), (update, event))
 
 
@@ -219,13 +231,15 @@ class _Work:
     @property
     def _failure(self) -> str:
         """The reason of its Event."""
-        return f"{self.operation.kind.title()}Failed"
+        return self.operation.kind.failed
 
     def _draining(self) -> Plan:
         """No pod of what it breaks is left, terminating ones counted; the command itself looks for their sessions."""
-        going = {d.release for d in self.observed.releases if self._stops or d is not self.holder}
-        left = [p.name for p in self.observed.pods if p.owner in going and not p.finished]
-        counted = [d.name for d in self.observed.releases if d.release in going and (d.pods or d.replicas)]
+        going = [d for d in self.observed.deployments if self._stops or d is not self.holder]
+        # Whoever is neither a Job's nor to stay goes, though his Deployment may be gone already.
+        stay = {job.uid for job in self.observed.jobs} | ({self.holder.release} if not self._stops else set())
+        left = [p.name for p in self.observed.pods if p.owner not in stay and not p.finished]
+        counted = [d.name for d in going if d.pods or (d.replicas and not d.deleting)]
         if left or counted:
             soon = self.now + timedelta(seconds=jobs.ENDING_SECONDS)
             names = ", ".join((left or counted)[:3])

@@ -133,8 +133,8 @@ MUTANTS = {
     ),
     "a terminating pod does not count before a contract": (
         "operations.py",
-        "if p.owner in going and not p.finished]",
-        "if p.owner in going and not p.finished and not p.deleting]",
+        "if p.owner not in stay and not p.finished]",
+        "if p.owner not in stay and not p.finished and not p.deleting]",
     ),
     "a candidate begins during a contract": (
         "plan.py",

@@ -122,6 +122,43 @@ def test_no_contract_while_a_pod_of_a_release_that_it_breaks_is_left() -> None:
     assert world.created_jobs[-1] == "inventory-2-contract1-1"
 
 
+def test_no_contract_while_a_pod_of_a_release_is_left_whose_deployment_was_deleted_by_hand() -> None:
+    world = before_contract()
+    former = min(world.deployments.values(), key=lambda d: d.record.revision)
+    del world.deployments[former.release]
+    world.pods = (Pod("inventory-old-x", former.release, world.now),)
+    order(world, contract="uid-1/2/1")
+    assert "waits for the end of inventory-old-x" in go(world).outcome.message
+    world.pods = ()
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-contract1-1"
+
+
+def test_an_order_that_is_refused_keeps_no_contract_from_following_by_itself() -> None:
+    world = before_contract(migrations=Migrations("owner", contract=Contract(automatic=True, soak=600)))
+    order(world, downgrade="uid-1/1/1")
+    go(world)
+    assert (world.events[-1].reason, world.events[-1].type) == ("DowngradeFailed", "Warning")
+    world.pass_time(600)
+    go(world)
+    assert world.created_jobs[-1] == "inventory-2-contract2-1"
+
+
+def test_after_a_failed_contract_and_an_order_that_is_refused_a_person_still_decides() -> None:
+    world = before_contract(migrations=Migrations("owner", contract=Contract(automatic=True, soak=600)))
+    world.pass_time(600)
+    go(world)
+    world.finish_job(after("", "failed", "it is used"), failed=True)
+    go(world)
+    order(world, restore="uid-1/2/2")
+    go(world)
+    assert world.events[-1].reason == "RestoreFailed"
+    jobs = list(world.created_jobs)
+    world.pass_time(6000)
+    assert "waits for the order" in go(world).outcome.message
+    assert world.created_jobs == jobs
+
+
 def test_no_contract_without_its_backup() -> None:
     world = before_contract(Migrations("owner", backup=BACKUP))
     order(world, contract="uid-1/2/1")
