@@ -187,7 +187,7 @@ def parse(
             name = found["metadata"]["name"]
             foreign.append(f"Deployment {name}, whose annotation {ANNOTATION_RECORD} can't be read ({error}),")
     if app.replicas_unset:
-        app = replace(app, replicas=sum(d.replicas for d in ours) or 1)
+        app = replace(app, replicas=_running(app, ours) or 1)
     # A Backup of a release that is forgotten stays, as what it stands for does.
     revisions = {d.record.revision for d in ours}
     taken = [parse_backup(found) for found in backups if _owned(found, app)]
@@ -203,6 +203,14 @@ def parse(
         foreign=tuple(foreign),
         leaving=tuple(leaving),
     )
+
+
+def _running(app: App, ours: Sequence[Deployment]) -> int:
+    """Pods of all releases, but for what a candidate or a warm release has beside a stable one that has them all."""
+    stable = Observed(app, tuple(ours)).stable
+    if stable and app.strategy.apart and not app.strategy.dynamic_stable_scale:
+        return stable.replicas
+    return sum(each.replicas for each in ours)
 
 
 def with_changes(observed: Observed, changed: Sequence[Object]) -> Observed:
@@ -349,7 +357,7 @@ def parse_service(found: Object, app: App, candidate: bool = False) -> Service:
     wanted = manifests.service(app, None, candidate)
     meta, there = found["metadata"], found["spec"]
     labels_kept = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
-    ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in there["ports"]]
+    ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in there.get("ports") or ()]
     selector = there.get("selector") or {}
     kept = {key: value for key, value in selector.items() if key != LABEL_RELEASE}
     # A port that somebody added is theirs: applying ours would not take it away.

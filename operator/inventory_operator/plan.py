@@ -50,8 +50,9 @@ def _in_the_way(observed: Observed) -> Plan | None:
         said = f"Waits for the end of what an InventoryApp of this name had before: {names}."
         return Plan(Outcome(Phase.PENDING, "AwaitingDeletion", said), check_after=ENDING_SECONDS)
     if observed.foreign:
-        names = ", ".join(observed.foreign)
-        return Plan(Outcome(Phase.FAILED, "InvalidSpec", f"{names} has another owner: rename it or the InventoryApp."))
+        said = f"{', '.join(observed.foreign)} has another owner: rename it or the InventoryApp."
+        told = () if observed.app.status.get("message") == said else (Emit("Warning", "InvalidSpec", said),)
+        return Plan(Outcome(Phase.FAILED, "InvalidSpec", said), told)
     return None
 
 

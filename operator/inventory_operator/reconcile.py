@@ -16,13 +16,14 @@ from .model import (
     Emit,
     EndTraffic,
     Observed,
+    Outcome,
     Phase,
     Plan,
     SetTraffic,
     UpdateDeployment,
     Work,
 )
-from .observe import observe, with_changes
+from .observe import app_path, observe, parse_app, with_changes
 from .plan import plan
 from .queue import Key
 from .webhook import Webhook
@@ -36,9 +37,12 @@ FOLLOW_UP_SECONDS = 5.0
 MOST_RESYNCS_PER_SECOND = 10
 """Of all apps at rest: of more than 3,000 each is looked at less often, so that what looking costs has a bound."""
 AT_REST = (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
-PASS_ENDS_WITH = frozenset({"CommandRefused", *(work.begun for work in Work)})
-"""Events that the next step waits for: whom a contract shuts out is told before anything is done, and a refused command
-is told again until the status has it."""
+NEEDS_SOMEBODY = frozenset({"InvalidSpec", "Refused"})
+"""What CEL in the CRD can't say, as of a pod template: the user changes it. A quota, a policy, a right that the operator
+lacks: somebody else does. All is tried again, but who waits for it may go."""
+PASS_ENDS_WITH = frozenset({"CommandRefused", "InvalidSpec", *(work.begun for work in Work)})
+"""Events that the next step waits for: whom a contract shuts out is told before anything is done, and what is refused is
+told again until the status has it."""
 MOST_STEPS = 5
 """In a pass; a release has fewer before it waits for something."""
 
@@ -72,29 +76,42 @@ class Reconciler:
                 raise
 
     async def _pass(self, namespace: str, name: str) -> float | None:
-        observed = await observe(self._kube, namespace, name)
+        now, told = datetime.now(UTC), _Told()
+        try:
+            observed = await observe(self._kube, namespace, name)
+        except UnreachableError:
+            raise
+        except Exception as error:
+            if found := await self._kube.get(app_path(namespace, name)):
+                app = parse_app(found)
+                await self._say(Observed(app), error, now, told)
+                await self._tell(app, now, told)
+            raise
         if observed is None:
             metrics.APPS.forget(namespace, name)
             return None
         if observed.app.deleting:
             return None  # its children go with it, by ownerReferences
-        now, telling = datetime.now(UTC), list[Emit]()
         try:
-            return await self._go(observed, now, telling)
+            return await self._go(observed, now, told)
+        except (OutdatedError, UnreachableError, LostLeaseError):
+            raise
+        except Exception as error:
+            await self._say(observed, error, now, told)
+            raise
         finally:
-            # Whoever may not tell any more ends for what ended the pass: it may be told to, by its Lease.
-            with suppress(LostLeaseError):
-                await tell(self._kube, observed.app, telling, now, self._guard)
+            await self._tell(observed.app, now, told)
 
-    async def _go(self, observed: Observed, now: datetime, telling: list[Emit]) -> float:
+    async def _go(self, observed: Observed, now: datetime, told: "_Told") -> float:
         """Step after step, as far as the API server's answers tell what has become of them; then the status.
 
         Where it takes another look to go on, that comes at once, and tells the status if this one has come to no rest.
         """
         app, decided, cut_short = observed.app, plan(observed, now), False
         for left in reversed(range(MOST_STEPS)):
-            changed = await self._apply(app, decided, now, telling)
-            self._tell(observed, decided)
+            told.of(observed, decided)
+            changed = await apply(self._kube, app, decided.actions, now, told.events, self._guard)
+            log.debug("%s/%s: %s", app.namespace, app.name, decided.actions)
             if not decided.actions or not all(map(is_answered, decided.actions)):
                 break
             seen = with_changes(observed, changed)
@@ -115,31 +132,50 @@ class Reconciler:
         pause = resync_seconds(len(metrics.APPS)) if at_rest and not decided.actions else FOLLOW_UP_SECONDS
         return min(pause, decided.check_after) if decided.check_after is not None else pause
 
-    async def _apply(self, app: App, decided: Plan, now: datetime, telling: list[Emit]) -> list[Object]:
-        try:
-            return await apply(self._kube, app, decided.actions, now, telling, self._guard)
-        except ApiError as error:
-            if error.status in (400, 422):
-                # What CEL in the CRD can't say: the API server refuses the pod template, the user has to change it.
-                said = status.failed(app, "InvalidSpec", f"The spec was refused: {error}", now)
-                await write_status(self._kube, app, said, self._guard)
-            elif error.status == 403:
-                # A quota, a policy, or a right that the operator lacks; it is tried again.
-                said = status.failed(app, "Refused", f"The cluster refuses it: {error}", now)
-                await write_status(self._kube, app, said, self._guard)
-            raise
+    async def _say(self, observed: Observed, error: Exception, now: datetime, told: "_Told") -> None:
+        """In the status, and once by an Event: the same pass may be tried a thousand times."""
+        app, (reason, message) = observed.app, reason_and_message(error)
+        fails = reason in NEEDS_SOMEBODY
+        if fails:
+            metrics.APPS.note(observed, Plan(Outcome(Phase.FAILED, reason, message)))
+        if app.status.get("message") != message:
+            told.events.append(Emit("Warning", reason, message))
+        with suppress(ApiError, UnreachableError):  # what it is about is raised anyway
+            await write_status(self._kube, app, status.in_trouble(app, reason, message, now, fails=fails), self._guard)
 
-    def _tell(self, observed: Observed, decided: Plan) -> None:
-        app = observed.app
+    async def _tell(self, app: App, now: datetime, told: "_Told") -> None:
+        """Events, log and webhook tell the same: what was done before something failed, too."""
+        for event in told.events:
+            log.info("%s/%s: %s: %s", app.namespace, app.name, event.reason, event.message)
+            if self._webhook:
+                self._webhook.tell(app, event, told.revisions)
+        # Whoever may not tell any more ends for what ended the pass: it may be told to, by its Lease.
+        with suppress(LostLeaseError):
+            await tell(self._kube, app, told.events, now, self._guard)
+
+
+class _Told:
+    """What a pass has to tell, and which revisions it is about."""
+
+    def __init__(self) -> None:
+        self.events: list[Emit] = []
+        self.revisions: dict[str, int | None] = {}
+
+    def of(self, observed: Observed, decided: Plan) -> None:
         releases = {"stableRevision": observed.stable, "candidateRevision": decided.candidate}
-        roles = {role: release.record.revision if release else None for role, release in releases.items()}
-        for action in decided.actions:
-            if isinstance(action, Emit):
-                log.info("%s/%s: %s: %s", app.namespace, app.name, action.reason, action.message)
-                if self._webhook:
-                    self._webhook.tell(app, action, roles)
-            else:
-                log.debug("%s/%s: %s", app.namespace, app.name, action)
+        self.revisions = {role: found.record.revision if found else None for role, found in releases.items()}
+
+
+def reason_and_message(error: Exception) -> tuple[str, str]:
+    """Of the condition that a pass ends with."""
+    if not isinstance(error, ApiError):
+        said = f"{type(error).__name__}: {error}".rstrip(".: ")
+        return "OperatorError", f"The operator can't go on, and tries again: {said}. Its log has more."
+    if error.status in (400, 422):
+        return "InvalidSpec", f"The spec was refused: {error}"
+    if error.status == 403:
+        return "Refused", f"The cluster refuses it: {error}"
+    return "ApiError", f"The API server can't do it, and is asked again: {error}"
 
 
 def resync_seconds(apps: int) -> float:

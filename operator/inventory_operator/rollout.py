@@ -462,15 +462,26 @@ class Rollout:
                 return self._fail("ImagePullFailed", pull_message(self.target.image, pod))
         traffic = self.observed.traffic
         if self.target.settled and self.target.serving >= wanted:
-            if self.shift.router is None or traffic is None or not traffic.trouble or self.now < self._overdue():
+            if self.shift.router is None or not self.shift.trouble or self.now < self._overdue():
                 return None  # it waits for the router, or for other pods to go: no fault of the release
-            said = f"the requests could not be divided within {deadline} s: {traffic.trouble}"
-            return self._fail("TrafficNotRouted", said)
+            if traffic and traffic.trouble:
+                said = f"the requests could not be divided within {deadline} s: {traffic.trouble}"
+                return self._fail("TrafficNotRouted", said)
+            return self._not_ours()
         if self.now < self._overdue():
             return None
         why = f" ({tidy(self.target.trouble)})" if self.target.trouble else not_ready(self._pods)
         said = f"{self.target.serving} of {wanted} pods got ready within {deadline} s{why}"
         return self._fail("ProgressDeadlineExceeded", said)
+
+    def _not_ours(self) -> Plan:
+        """Somebody else's weight is left for as long as he wants: whoever waits for the release is told, and may go."""
+        number, weight = self.record.revision, self._weight
+        said = f"Revision {number} waits for {weight} % of the requests{self.shift.trouble}"
+        said = f"{said}; it goes on when that is {weight} again: set it so, or abort it."
+        event = () if self.record.held else (Emit("Normal", "TrafficNotOurs", said),)
+        moved = self._moved(self._progress(replace(self.shift.as_routed(self.record), held=True)))
+        return self._plan(Phase.PAUSED, "TrafficNotOurs", said, *moved, *event, weight=weight)
 
     @property
     def _pods(self) -> list[Pod]:
@@ -503,7 +514,8 @@ class Rollout:
         # Back on stable at once.
         kept = self.shift.take_back(self.stable) if self.stable and rolling and not frozen else ()
         event = Emit("Warning", reason, f"Revision {record.revision} failed: {self._why(record)}")
-        return self._failed(record, UpdateDeployment(self.target, record=record), *kept, *actions, event)
+        # It is told even if the rest of it can't be done in this pass: the next one finds a release that has failed.
+        return self._failed(record, UpdateDeployment(self.target, record=record), event, *kept, *actions)
 
     def _fail_incompatible(self, why: str, report: jobs.Report) -> Plan:
         """What was seen stays known: a way back that is ordered must know what the release needs."""

@@ -92,20 +92,25 @@ def _operation(operation: Operation) -> Object:
     return {key: value for key, value in found.items() if value != ""}
 
 
-def failed(app: App, reason: str, message: str, now: datetime) -> Object:
-    """The present status, with the one thing added that the operator could not do."""
-    plan = Plan(Outcome(Phase.FAILED, reason, message))
-    conditions = _conditions(Observed(app), plan, now)
-    kept = [c for c in app.status.get("conditions", ()) if c["type"] == "SchemaCurrent"]
+def in_trouble(app: App, reason: str, message: str, now: datetime, *, fails: bool) -> Object:
+    """The present status, with the one thing added that the operator could not do.
+
+    Where it `fails`, nobody need wait for it; else it may be over at the next attempt, and all but that stays as it was.
+    """
+    before = app.status.get("phase", Phase.PENDING.value)
+    phase = Phase.FAILED if fails else Phase.PROGRESSING
+    conditions = _conditions(Observed(app), Plan(Outcome(phase, reason, message)), now)
+    told = {"Ready", "Reconciling", "Stalled"} if fails else {"Reconciling"}
+    kept = [c for c in app.status.get("conditions", ()) if c["type"] not in told]
     return {
         "replicas": 0,
         "readyReplicas": 0,
         "selector": _selector(app),
         **app.status,
-        "observedGeneration": app.generation,
-        "phase": plan.outcome.phase.value,
+        **({"observedGeneration": app.generation} if fails else {}),
+        "phase": phase.value if fails else before,
         "message": message,
-        "conditions": [c for c in conditions if c["type"] != "SchemaCurrent"] + kept,
+        "conditions": [c for c in conditions if c["type"] in told] + kept,
     }
 
 

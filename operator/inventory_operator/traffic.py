@@ -103,6 +103,7 @@ class Shift:
             yield from self.settle(stable)
         elif app.strategy.apart:
             yield from self._serve(stable)
+            yield from self._kept_in_step()
             kept = self._stable_pods(self.weight)
             kept = max(kept, min(stable.replicas, app.replicas))
             yield from self._scale({stable.release: kept, held.release: min(held.replicas, app.replicas)})
@@ -229,6 +230,12 @@ class Shift:
         known = target.serving - len(self._unheard_of(target))
         if led and known >= routed_share(weight, self.app.replicas) and not self._routed(target, weight):
             yield SetTraffic(weight)
+
+    def _kept_in_step(self) -> Iterable[Action]:
+        """What was derived from the user's own is derived anew when that changes; the weight stays."""
+        traffic = self.observed.traffic
+        if self.router and traffic and traffic.present and not (traffic.as_wanted or self._hands_off):
+            yield SetTraffic(traffic.weight)
 
     def _less(self, main: Deployment, wanted: int) -> Iterable[Action]:
         """The candidate's weight goes down to `wanted`, as far as the release behind the Service bears what is left.

@@ -525,9 +525,12 @@ def test_a_deployment_that_is_being_deleted_is_awaited_before_its_name_is_used_a
 
 
 def test_a_name_that_somebody_else_uses_is_left_alone() -> None:
-    decided = plan(replace(World().observed(), foreign=("Service inventory",)), START)
+    world = World()
+    decided = plan(replace(world.observed(), foreign=("Service inventory",)), START)
     assert decided.outcome.phase is Phase.FAILED
-    assert not decided.actions
+    assert [type(action) for action in decided.actions] == [Emit]
+    world.want(status={"message": decided.outcome.message})
+    assert not plan(replace(world.observed(), foreign=("Service inventory",)), START).actions
 
 
 def test_what_a_deleted_app_of_the_same_name_leaves_is_awaited() -> None:

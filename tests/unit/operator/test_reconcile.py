@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
+from inventory_operator.kube import ApiError
 from inventory_operator.lease import LostLeaseError
-from inventory_operator.model import Emit
+from inventory_operator.model import App, Emit
 from inventory_operator.observe import app_path
 from inventory_operator.reconcile import Reconciler, is_answered, resync_seconds
+from inventory_operator.webhook import Webhook
 
 from .api_server import ApiServer, Object
 
@@ -17,8 +20,11 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
 SERVICE = "/api/v1/namespaces/shop/services/inventory"
 
 
+@dataclass
 class Answering(ApiServer):
     """What is made or changed comes back as the API server has it then."""
+
+    refused_writes: dict[str, ApiError] = field(default_factory=dict)
 
     async def request(
         self,
@@ -29,6 +35,8 @@ class Answering(ApiServer):
         accept: str = "application/json",
         **query: str,
     ) -> Object:
+        if method != "GET" and path in self.refused_writes:
+            raise self.refused_writes[path]
         found = await super().request(method, path, body, kind, accept, **query)
         if path == f"{APP}/status":
             self.objects[APP] = merged(self.objects[APP], body or {})
@@ -57,6 +65,21 @@ class Answering(ApiServer):
                 count = found["spec"]["replicas"]
                 counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), count)
                 found["status"] = {"observedGeneration": 1, **counts}
+
+
+    def told(self) -> list[str]:
+        """Reasons of all Events."""
+        return [write.body["reason"] for write in self.written if write.path.endswith("/events")]
+
+
+class Told:
+    """A webhook that remembers what it was told of."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def tell(self, app: App, event: Emit, revision: Mapping[str, int | None]) -> None:
+        self.reasons.append(event.reason)
 
 
 def merged(one: Object, other: Mapping[str, Any]) -> Object:
@@ -136,6 +159,76 @@ async def test_a_pass_that_is_to_end_ends_though_there_is_something_that_it_may_
     with pytest.raises(asyncio.CancelledError):
         await doing
     assert not [write for write in server.written if write.path.endswith("/events")]
+
+
+async def tried(server: Answering, times: int, webhook: Told | None = None) -> Object:
+    """The status after so many passes, each of which fails."""
+    reconciler = Reconciler(server, webhook=cast(Webhook, webhook))
+    for _ in range(times):
+        with pytest.raises((ApiError, ZeroDivisionError)):
+            await reconciler.reconcile(("shop", "inventory"))
+    return dict(server.objects[APP]["status"])
+
+
+def true(status: Object) -> dict[str, str]:
+    """Reasons of the conditions that hold."""
+    return {each["type"]: each["reason"] for each in status["conditions"] if each["status"] == "True"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "error", "reason", "holds"),
+    [
+        (DEPLOYMENTS, ApiError(422, "no such volume"), "InvalidSpec", "Stalled"),
+        (DEPLOYMENTS, ApiError(403, "exceeded quota"), "Refused", "Stalled"),
+        (DEPLOYMENTS, ApiError(500, "failed calling webhook"), "ApiError", "Reconciling"),
+        ("/pods", ApiError(403, "pods is forbidden"), "Refused", "Stalled"),
+    ],
+)
+async def test_what_the_api_server_refuses_is_said_in_a_condition_and_told_once_however_often_it_is_tried(
+    refused: str, error: ApiError, reason: str, holds: str
+) -> None:
+    server, webhook = a_server(), Told()
+    server.refused = {refused: error}
+    status = await tried(server, 10, webhook)
+    assert true(status) == {holds: reason}
+    assert str(error) in status["message"]
+    assert server.told().count(reason) == webhook.reasons.count(reason) == 1
+    server.refused = {}
+    await Reconciler(server).reconcile(("shop", "inventory"))
+    assert "rolls out" in server.objects[APP]["status"]["message"]
+
+
+async def test_a_name_that_is_taken_is_told_once() -> None:
+    server, webhook = a_server(), Told()
+    server.objects[SERVICE] = {"metadata": {"name": "inventory", "uid": "theirs", "resourceVersion": "1"}, "spec": {}}
+    for _ in range(10):
+        await Reconciler(server, webhook=cast(Webhook, webhook)).reconcile(("shop", "inventory"))
+    assert server.told() == webhook.reasons == ["InvalidSpec"]
+
+
+async def test_an_error_of_the_operator_itself_is_said_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def divided(*_: Any) -> Any:
+        return 1 / 0
+
+    monkeypatch.setattr("inventory_operator.reconcile.plan", divided)
+    server = a_server()
+    status = await tried(server, 10)
+    assert true(status) == {"Reconciling": "OperatorError"}
+    assert "ZeroDivisionError: division by zero. Its log has more." in status["message"]
+    assert server.told() == ["OperatorError"]
+
+
+async def test_what_was_done_before_something_failed_is_told_to_everybody() -> None:
+    """Old content comes back, and what was on its way can't be given up yet."""
+    server, webhook = a_server(migrations={"secret": "owner"}), Told()
+    for image in ("api:1", "api:2", "api:2"):
+        server.objects[APP]["spec"]["image"] = image
+        await Reconciler(server).reconcile(("shop", "inventory"))
+    *_, second = [path for path in server.objects if path.startswith(DEPLOYMENTS)]
+    server.objects[APP]["spec"]["image"] = "api:1"
+    server.refused_writes, server.written = {second: ApiError(500, "no")}, []
+    await tried(server, 2, webhook)
+    assert server.told() == webhook.reasons == ["ReleaseBegun", "ApiError"]
 
 
 @pytest.mark.parametrize(("apps", "seconds"), [(0, 300), (3000, 300), (10_000, 1000)])

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from inventory_operator.status import failed, status
+from inventory_operator.status import in_trouble, status
 
 from .world import START, World, a_report, served
 
@@ -74,10 +74,22 @@ def test_the_history_remembers_releases_that_are_gone_and_old_content_under_both
 
 
 def test_what_the_api_server_refuses_is_stalled_with_its_own_words() -> None:
-    found = failed(served().app, "InvalidSpec", "The spec was refused: no such volume", START)
+    found = in_trouble(served().app, "InvalidSpec", "The spec was refused: no such volume", START, fails=True)
     stalled = next(c for c in found["conditions"] if c["type"] == "Stalled")
     assert stalled["status"] == "True"
     assert "no such volume" in stalled["message"]
+
+
+def test_what_may_be_over_at_the_next_attempt_changes_nothing_but_what_is_under_way() -> None:
+    world = served()
+    app = replace(world.app, status=status(world.observed(), world.step(), START))
+    before, found = app.status, in_trouble(app, "ApiError", "It can't be done.", START, fails=False)
+    assert found["message"] == "It can't be done."
+    changed = [c["type"] for c in found["conditions"] if c not in before["conditions"]]
+    assert (changed, len(found["conditions"])) == (["Reconciling"], len(before["conditions"]))
+    assert {key: found[key] for key in before if key not in ("message", "conditions")} == {
+        key: before[key] for key in before if key not in ("message", "conditions")
+    }
 
 
 def test_a_pause_in_mid_release_is_ready_as_long_as_anything_serves() -> None:

@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from inventory_operator.model import (
     Analyse,
     Analysis,
     ApplyService,
+    Emit,
     Gate,
     Measure,
     Metric,
@@ -393,6 +395,48 @@ def test_a_route_that_somebody_else_changes_is_not_fought_but_reported() -> None
     assert "somebody else has set the weight in HTTPRoute inventory to 33" in decided.outcome.message
     world.traffic = replace(world.traffic, weight=50)
     assert go(world).outcome.phase is Phase.PAUSED
+
+
+def test_nobody_waits_for_ever_for_a_route_that_somebody_else_keeps() -> None:
+    world = canary(SetWeight(50), Pause(), router=ROUTE, progress_deadline=30)
+    for _ in range(3):
+        world.step()
+        world.ready()
+    world.traffic = Traffic(33, present=True)
+    assert go(world).outcome.phase is Phase.PROGRESSING
+    world.pass_time(31)
+    decided = go(world)
+    assert (decided.outcome.phase, decided.outcome.reason) == (Phase.PAUSED, "TrafficNotOurs")
+    assert "it goes on when that is 50 again: set it so, or abort it." in decided.outcome.message
+    assert [event.reason for event in world.events].count("TrafficNotOurs") == 1
+    assert not decided.actions
+    world.traffic = Traffic(50, present=True)
+    assert go(world).outcome.reason == "AwaitingPromotion"
+
+
+@pytest.mark.parametrize("way", ["paused", "frozen"])
+def test_a_router_is_kept_in_step_with_what_it_is_derived_from_while_nothing_moves(way: str) -> None:
+    world = canary(SetWeight(50), Pause(), router=INGRESS, freeze=True)
+    go(world)
+    if way == "paused":
+        world.want(paused=True)
+    else:
+        world.deployments[world.target.release] = replace(
+            world.target, record=replace(world.target.record, stage=Stage.FAILED, held=True)
+        )
+    go(world)
+    assert world.traffic
+    world.traffic = replace(world.traffic, as_wanted=False)
+    assert [a for a in world.step().actions if isinstance(a, SetTraffic)] == [SetTraffic(50)]
+
+
+def test_a_failure_is_told_though_the_router_can_not_be_told_in_the_same_pass() -> None:
+    """The next pass finds a release that has failed already."""
+    world = canary(SetWeight(50), Pause(), router=INGRESS)
+    go(world)
+    order(world, abort="2")
+    kinds = [type(action) for action in world.step().actions]
+    assert kinds.index(Emit) < kinds.index(SetTraffic)
 
 
 def test_an_abort_needs_no_weight_that_somebody_else_has_set() -> None:
