@@ -298,7 +298,7 @@ class App:
     commands: Mapping[str, str] = field(default_factory=dict)
     """What people order, by command; see `commands`."""
     secrets: str = ""
-    """Digest of the Secrets that the pods get; empty if unknown, or if no pod is about to be started."""
+    """Digest of the Secrets that the spec's release gets; empty if unknown, or if no pod is about to be started."""
     deleting: bool = False
     status: Json = field(default_factory=dict)
 
@@ -364,6 +364,10 @@ class Deployment:
     """Why its pods can't even be created, as a quota says it."""
     restarted: str = ""
     """What its pods were last restarted for: digest of the Secrets, and the command."""
+    secret_names: tuple[str, ...] = ()
+    """Of the Secrets that its pods get."""
+    secrets: str = ""
+    """Digest of what those hold now; as `App.secrets`."""
 
     @property
     def serving(self) -> int:

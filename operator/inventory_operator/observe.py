@@ -79,8 +79,9 @@ async def observe(kube: Kube, namespace: str, name: str) -> Observed | None:
     if _pods_lag_behind(observed):
         pods = await kube.list(pods_path, selector, consistent=True)
         observed = parse(app, deployments, jobs, pods, service, **more)
-    secrets = await _secrets(kube, app) if observed.may_start_pods else ""
-    return replace(observed, app=replace(observed.app, secrets=secrets), pods=await ask(observed.pods))
+    if observed.may_start_pods:
+        observed = await _with_secrets(kube, observed)
+    return replace(observed, pods=await ask(observed.pods))
 
 
 def _pods_lag_behind(observed: Observed) -> bool:
@@ -136,19 +137,26 @@ async def _routes(kube: Kube, app: App) -> Routes:
         raise
 
 
-async def _secrets(kube: Kube, app: App) -> str:
-    """Digest of the Secrets that the pods get; empty if one can't be read, or there is none."""
-    names = sorted(app.content.get("secrets", ()))
+async def _with_secrets(kube: Kube, observed: Observed) -> Observed:
+    """With digests of the Secrets that pods get: as the spec has it, and each release that has any."""
+    app, asked = observed.app, tuple(observed.app.content.get("secrets", ()))
+    names = sorted({*asked, *(name for each in observed.releases if each.replicas for name in each.secret_names)})
     try:
         found = await asyncio.gather(
             *(kube.get(f"/api/v1/namespaces/{app.namespace}/secrets/{name}") for name in names)
         )
     except ApiError as error:
         if error.status == 403:
-            return ""
+            return observed
         raise
-    there = [secret for secret in found if secret is not None]
-    return secrets_digest(there) if there and len(there) == len(names) else ""
+    there = {name: secret for name, secret in zip(names, found, strict=True) if secret is not None}
+
+    def digest(names: Sequence[str]) -> str:
+        """Empty if one can't be read, or there is none."""
+        return secrets_digest([there[name] for name in names]) if names and there.keys() >= set(names) else ""
+
+    deployments = tuple(replace(each, secrets=digest(each.secret_names)) for each in observed.deployments)
+    return replace(observed, app=replace(app, secrets=digest(asked)), deployments=deployments)
 
 
 def secrets_digest(secrets: Sequence[Object]) -> str:
@@ -220,7 +228,8 @@ def with_changes(observed: Observed, changed: Sequence[Object]) -> Observed:
     for found in changed:
         name = found["metadata"]["name"]
         if found["kind"] == "Deployment":
-            deployments[name] = parse_deployment(found)
+            before = deployments.get(name)
+            deployments[name] = replace(parse_deployment(found), secrets=before.secrets if before else "")
         elif name == app.name:
             observed = replace(observed, service=parse_service(found, app))
         else:
@@ -275,6 +284,11 @@ def parse_deployment(found: Object) -> Deployment:
         revision_label=int(template["metadata"]["labels"].get(LABEL_REVISION, "0")),
         trouble=next((c.get("message", "") for c in failures), ""),
         restarted=(template["metadata"].get("annotations") or {}).get(manifests.ANNOTATION_RESTARTED, ""),
+        secret_names=tuple(
+            each["secretRef"]["name"]
+            for each in template["spec"]["containers"][0].get("envFrom") or ()
+            if "secretRef" in each
+        ),
     )
 
 
@@ -357,7 +371,9 @@ def parse_service(found: Object, app: App, candidate: bool = False) -> Service:
     wanted = manifests.service(app, None, candidate)
     meta, there = found["metadata"], found["spec"]
     labels_kept = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
-    ports = [{key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in there.get("ports") or ()]
+    ports = [
+        {key: port.get(key) for key in ("name", "port", "targetPort", "protocol")} for port in there.get("ports") or ()
+    ]
     selector = there.get("selector") or {}
     kept = {key: value for key, value in selector.items() if key != LABEL_RELEASE}
     # A port that somebody added is theirs: applying ours would not take it away.

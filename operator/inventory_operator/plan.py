@@ -29,7 +29,7 @@ from .model import (
     UpdateDeployment,
     seconds_to,
 )
-from .rollout import Rollout, begin, give_up, restart
+from .rollout import Rollout, begin, give_up, restarts
 from .traffic import Shift
 
 
@@ -80,8 +80,7 @@ def _rest(observed: Observed, now: datetime, stable: Deployment) -> Plan:
         if isinstance(begun, Plan):
             return begun
         soak = begun or soak
-        if restarted := restart(app, stable):
-            actions.append(restarted)
+        actions += restarts(app, stable, shift.warm(stable))
     said = f"Revision {stable.record.revision} serves with {stable.serving} of {app.replicas} pods"
     if not enough:
         why = not_ready(observed.pods_of(stable))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from . import metrics, status
 from .apply import Guard, OutdatedError, apply, tell, unguarded, write_status
-from .kube import ApiError, Kube, Object, UnreachableError
+from .kube import ApiError, Kube, UnreachableError
 from .lease import LostLeaseError
 from .model import (
     Action,
@@ -38,11 +38,11 @@ MOST_RESYNCS_PER_SECOND = 10
 """Of all apps at rest: of more than 3,000 each is looked at less often, so that what looking costs has a bound."""
 AT_REST = (Phase.HEALTHY, Phase.PAUSED, Phase.FAILED)
 NEEDS_SOMEBODY = frozenset({"InvalidSpec", "Refused"})
-"""What CEL in the CRD can't say, as of a pod template: the user changes it. A quota, a policy, a right that the operator
-lacks: somebody else does. All is tried again, but who waits for it may go."""
+"""What CEL in the CRD can't say, as of a pod template: the user changes it. A quota, a policy, a right that the
+operator lacks: somebody else does. All is tried again, but who waits for it may go."""
 PASS_ENDS_WITH = frozenset({"CommandRefused", "InvalidSpec", *(work.begun for work in Work)})
-"""Events that the next step waits for: whom a contract shuts out is told before anything is done, and what is refused is
-told again until the status has it."""
+"""Events that the next step waits for: whom a contract shuts out is told before anything is done, and what is refused
+is told again until the status has it."""
 MOST_STEPS = 5
 """In a pass; a release has fewer before it waits for something."""
 

@@ -296,6 +296,7 @@ class Rollout:
             f"Revision {record.revision} can't be judged. {_inner(found)}; annotate "
             f"inventory.dev/promote={record.revision}/{number} to go on all the same, or abort it.",
             phase=Phase.PAUSED,
+            waits=True,
         )
 
     def _next_step(self) -> Plan:
@@ -319,11 +320,11 @@ class Rollout:
         at = f"Revision {record.revision} has {self._weight} % of the requests, {self._at}"
         if seconds is None:
             said = f"{at}; annotate inventory.dev/promote={record.revision}/{number} to go on, or abort it."
-            return self._stays("AwaitingPromotion", said, phase=Phase.PAUSED)
+            return self._stays("AwaitingPromotion", said, phase=Phase.PAUSED, waits=True)
         until = (record.step_started or self.now) + timedelta(seconds=seconds)
         if self.now >= until:
             return self._step_done(f"has paused for {seconds} s")
-        return self._stays("Pausing", f"{at}, for {seconds} s.", until=until)
+        return self._stays("Pausing", f"{at}, for {seconds} s.", until=until, waits=True)
 
     def _gate(self, job: Json) -> Plan:
         record, number = self.record, self.record.step + 1
@@ -352,23 +353,20 @@ class Rollout:
         *actions: Action,
         phase: Phase = Phase.PROGRESSING,
         until: datetime | None = None,
+        waits: bool = False,
     ) -> Plan:
-        """The step isn't over; pods and requests stay as it has them, whatever an autoscaler does meanwhile."""
+        """The step isn't over; pods and requests stay as it has them, whatever an autoscaler does meanwhile.
+
+        Where nothing but time or a person is waited for, a Secret that is rotated reaches the pods.
+        """
         record, events = self.shift.as_routed(self.record), list[Action]()
         if record.progressed:
             record = replace(record, **UNCOUNTED)  # its deadline counts anew if it ever loses pods
         if phase is Phase.PAUSED and not record.held:
             record = replace(record, held=True)  # said once
             events.append(Emit("Normal", reason, said))
-        moved = self._moved(record) or self._restarted_meanwhile()
+        moved = self._moved(record) or (restarts(self.app, self.stable, self.target) if waits else [])
         return self._plan(phase, reason, said, *moved, *actions, *events, until=until, weight=self._weight)
-
-    def _restarted_meanwhile(self) -> list[Action]:
-        """A Secret that is rotated while a candidate waits reaches both releases, one after the other."""
-        for each in (self.stable, self.target):
-            if each and (restarted := restart(self.app, each)):
-                return [restarted]
-        return []
 
     def _step_done(self, said: str) -> Plan:
         following = self.record.step + 1
@@ -537,13 +535,11 @@ class Rollout:
         if record.held and not self._told("abort"):
             if commands.promotes(self.app, record) or self._told("promote-full"):
                 return self._thaw()
-            return self._failed(record, *self.shift.hold(target))
-        actions = list(self.shift.settle(stable))
+            return self._failed(record, *(list(self.shift.hold(target)) or restarts(self.app, stable, target)))
+        actions: list[Action] = list(self.shift.settle(stable))
         if record.held:
             actions.append(UpdateDeployment(target, record=replace(record, held=False)))
-        if not actions and (restarted := restart(self.app, stable)):
-            actions.append(restarted)
-        return self._failed(record, *actions)
+        return self._failed(record, *(actions or restarts(self.app, stable)))
 
     def _thaw(self) -> Plan:
         """A frozen release goes on where it was, because a person says so."""
@@ -599,15 +595,22 @@ class Rollout:
 # --- restarts -----------------------------------------------------------------------------------------------------
 
 
-def restart(app: App, deployment: Deployment) -> UpdateDeployment | None:
-    """New pods for a rotated Secret or an order; the Deployment's own rolling update brings a new one up first."""
-    if not deployment.restarted and not deployment.record.secrets and app.secrets:
-        # An older operator has made these pods. They have run with what there is: an upgrade restarts nothing.
-        return UpdateDeployment(deployment, record=replace(deployment.record, secrets=app.secrets))
-    wanted = wanted_restart(app, deployment)
-    if wanted is None or not deployment.settled or deployment.serving < deployment.replicas:
-        return None
-    return UpdateDeployment(deployment, restarted=wanted)
+def restarts(app: App, *releases: Deployment | None) -> list[Action]:
+    """New pods for a rotated Secret or an order: one release after the other, each when the one before has its own.
+
+    The Deployment's own rolling update brings a new pod up before an old one goes.
+    """
+    for each in releases:
+        if each is None:
+            continue
+        if not each.restarted and not each.record.secrets and each.secrets:
+            # An older operator has made these pods. They have run with what there is: an upgrade restarts nothing.
+            return [UpdateDeployment(each, record=replace(each.record, secrets=each.secrets))]
+        if not each.settled or each.serving < each.replicas:
+            return []
+        if wanted := wanted_restart(app, each):
+            return [UpdateDeployment(each, restarted=wanted)]
+    return []
 
 
 def wanted_restart(app: App, deployment: Deployment) -> str | None:
@@ -617,7 +620,8 @@ def wanted_restart(app: App, deployment: Deployment) -> str | None:
     found = commands.order(app, "restart")
     if found and found.revision == deployment.record.revision:
         token = found.value
-    wanted = f"{app.secrets or digest} {token}" if token else (app.secrets or digest)
+    secrets = deployment.secrets or digest
+    wanted = f"{secrets} {token}" if token else secrets
     return wanted if wanted != present else None
 
 

@@ -95,7 +95,7 @@ def _operation(operation: Operation) -> Object:
 def in_trouble(app: App, reason: str, message: str, now: datetime, *, fails: bool) -> Object:
     """The present status, with the one thing added that the operator could not do.
 
-    Where it `fails`, nobody need wait for it; else it may be over at the next attempt, and all but that stays as it was.
+    Where it `fails`, nobody need wait for it; else it may be over at the next attempt, and all else stays as it was.
     """
     before = app.status.get("phase", Phase.PENDING.value)
     phase = Phase.FAILED if fails else Phase.PROGRESSING

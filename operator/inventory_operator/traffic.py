@@ -63,7 +63,7 @@ class Shift:
 
     def settle(self, keep: Deployment, *, alone: bool = False) -> Iterable[Action]:
         """All requests and all pods to one release; the former one is kept warm, unless it is to be alone."""
-        app, warm = self.app, None if alone or not self.warm_until(keep) else self._former(keep)
+        app, warm = self.app, None if alone else self.warm(keep)
         yield from self._serve(keep)
         if app.strategy.apart:
             # A router that reads what changes now and then, as ingress-nginx, learns of the requests first.
@@ -128,6 +128,10 @@ class Shift:
             return None
         until = record.ended + timedelta(seconds=warm)
         return until if self.now < until else None
+
+    def warm(self, keep: Deployment) -> Deployment | None:
+        """The former release, while it keeps its pods."""
+        return self._former(keep) if self.warm_until(keep) else None
 
     # --- what is seen of it ---------------------------------------------------------------------------------------
 

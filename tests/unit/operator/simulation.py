@@ -169,7 +169,7 @@ class Cluster:
         router = self.app.strategy.router
         observed = Observed(
             app=self.app,
-            deployments=tuple(each.observed() for each in self.running.values()),
+            deployments=tuple(replace(each.observed(), secrets=self.app.secrets) for each in self.running.values()),
             jobs=tuple(work.job for work in self.works.values()),
             pods=tuple(pods),
             service=self.service,
@@ -177,7 +177,8 @@ class Cluster:
             traffic=self.traffic if router else None,
         )
         if self.app.secrets and not observed.may_start_pods:
-            return replace(observed, app=replace(self.app, secrets=""))
+            unknown = tuple(replace(each, secrets="") for each in observed.deployments)
+            return replace(observed, app=replace(self.app, secrets=""), deployments=unknown)
         return observed
 
     def reconcile(

@@ -201,6 +201,41 @@ async def test_a_release_begins_with_what_its_pods_will_have_been_started_with()
     assert found.restarted == app.secrets
 
 
+async def test_each_release_has_the_digest_of_its_own_secrets() -> None:
+    server = with_secrets("a", "b")
+    asked = server.objects[APP]["spec"]
+    for number, names in enumerate((["a"], ["a", "b"])):
+        asked["secrets"] = names
+        app = (await observed(server)).app
+        made = manifests.deployment(app, app.release, Record(number + 1, Stage.PROMOTED, START, "a:1"), 1)
+        made["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+        server.objects[f"/apis/apps/v1{NAMESPACE}/deployments/{number}"] = {**made, "status": {"readyReplicas": 1}}
+    before = await observed(server)
+    server.objects[f"/api/v1{NAMESPACE}/secrets/b"]["data"] = {"A": "bmV3"}
+    one, both = (
+        (b.secrets, a.secrets) for b, a in zip(before.deployments, (await observed(server)).deployments, strict=True)
+    )
+    assert one[0] == one[1] != ""
+    assert "" != both[0] != both[1] != ""
+    assert before.app.secrets == both[0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "count"),
+    [({}, 4), ({"blueGreen": {}}, 3), ({"canary": {"ingress": {"name": "x"}, "dynamicStableScale": True}}, 4)],
+)
+async def test_a_count_that_the_spec_leaves_out_is_that_of_the_pods_that_share_the_requests(
+    strategy: dict[str, Any], count: int
+) -> None:
+    server = a_server(strategy=strategy)
+    app = (await observed(server)).app
+    for release, stage, replicas in (("old", Stage.PROMOTED, 3), ("new", Stage.ROLLING, 1)):
+        made = manifests.deployment(app, release, Record(len(server.objects), stage, START, "a:1"), replicas)
+        made["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+        server.objects[f"/apis/apps/v1{NAMESPACE}/deployments/{release}"] = made
+    assert (await observed(server)).app.replicas == count
+
+
 async def test_commands_are_read_from_the_annotations() -> None:
     server = a_server()
     server.objects[APP]["metadata"]["annotations"] = {"inventory.dev/abort": "7", "other": "x"}

@@ -3,15 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from inventory_operator.model import (
     Contract,
     CreateJob,
     Emit,
+    Gate,
     Migrations,
     Pause,
     Phase,
     Pod,
     Stage,
+    Step,
     Strategy,
     SuspendJob,
     UpdateDeployment,
@@ -383,6 +386,7 @@ def test_a_restart_by_order_happens_once() -> None:
     order(world, restart="1/today")
     world.step()
     assert world.stable.restarted == "aaa 1/today"
+    world.ready()
     decided = world.step()
     assert not decided.actions
     assert decided.commands[0].state == "Done"
@@ -390,20 +394,65 @@ def test_a_restart_by_order_happens_once() -> None:
     assert [type(a) for a in world.step().actions] == [UpdateDeployment]
 
 
-def test_a_secret_that_is_rotated_while_a_candidate_waits_reaches_both_one_after_the_other() -> None:
-    world = served(secrets="aaa", replicas=2, strategy=Strategy("blueGreen", steps=(Pause(),)))
+def waiting(*steps: Step, **changes: Any) -> World:
+    """Revision 2 has come to its first step that takes time."""
+    world = served(secrets="aaa", replicas=2, strategy=Strategy("blueGreen", steps=steps, warm=600), **changes)
     world.want(image=NEW)
     for _ in range(8):
         world.step()
         world.ready()
-        if any(job.active for job in world.jobs.values()):
+        if any(job.active and not job.gate for job in world.jobs.values()):
             world.finish_job(a_report())
     assert world.target.replicas == 2
+    return world
+
+
+def restarted(world: World) -> list[tuple[str, str]]:
+    """Which releases get new pods, and for what."""
+    found = (a for a in world.step().actions if isinstance(a, UpdateDeployment))
+    return [(a.deployment.release, a.restarted) for a in found if a.restarted]
+
+
+@pytest.mark.parametrize("step", [Pause(), Pause(600)])
+def test_a_secret_that_is_rotated_while_a_candidate_waits_reaches_both_one_after_the_other(step: Step) -> None:
+    world = waiting(step)
     world.want(secrets="bbb")
     for release in (world.stable.release, world.target.release):
-        found = [a for a in world.step().actions if isinstance(a, UpdateDeployment)]
-        assert [(a.deployment.release, a.restarted) for a in found] == [(release, "bbb")]
+        assert restarted(world) == [(release, "bbb")]
+        assert restarted(world) == []  # until its new pods are ready
+        world.ready()
+    assert restarted(world) == []
+
+
+def test_a_secret_that_is_rotated_reaches_no_candidate_in_the_middle_of_its_gate() -> None:
+    world = waiting(Gate({"args": ["smoke"]}), Pause())
+    world.want(secrets="bbb")
+    assert "gate" in world.created_jobs[-1]
+    assert restarted(world) == []
+
+
+def test_a_rotated_secret_reaches_the_warm_release_after_the_one_that_serves() -> None:
+    world = waiting(Pause())
+    former = world.stable.release
+    order(world, promote="2/1")
+    go(world)
+    assert world.deployments[former].replicas == 2
+    world.want(secrets="bbb")
+    for release in (world.stable.release, former):
+        assert restarted(world) == [(release, "bbb")]
+        assert restarted(world) == []
+        world.ready()
     assert not world.step().actions
+
+
+def test_a_release_is_restarted_for_its_own_secrets_not_for_those_of_another() -> None:
+    world = waiting(Pause())
+    world.secrets = {world.stable.release: "aaa"}
+    world.want(secrets="other")
+    assert [release for release, _ in restarted(world)] == [world.target.release]
+    world.ready()
+    world.secrets = {world.stable.release: "bbb", world.target.release: "other"}
+    assert restarted(world) == [(world.stable.release, "bbb")]
 
 
 def test_a_rotated_secret_reaches_what_serves_while_a_failed_release_waits_for_a_person() -> None:

@@ -66,7 +66,6 @@ class Answering(ApiServer):
                 counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), count)
                 found["status"] = {"observedGeneration": 1, **counts}
 
-
     def told(self) -> list[str]:
         """Reasons of all Events."""
         return [write.body["reason"] for write in self.written if write.path.endswith("/events")]

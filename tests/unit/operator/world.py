@@ -75,13 +75,15 @@ class World:
     traffic: Traffic | None = None
     answers: dict[str, float | str | None] = field(default_factory=dict)
     """What Prometheus says of each metric."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    """By release, where they differ from those of the spec."""
     events: list[Emit] = field(default_factory=list)
     created_jobs: list[str] = field(default_factory=list)
 
     def observed(self) -> Observed:
         return Observed(
             self.app,
-            tuple(self.deployments.values()),
+            tuple(replace(d, secrets=self.secrets.get(name, self.app.secrets)) for name, d in self.deployments.items()),
             tuple(self.jobs.values()),
             self.pods,
             self.service,
@@ -132,6 +134,7 @@ class World:
                         ready=min(found.ready, replicas),
                         image=image or found.image,
                         restarted=found.restarted if restarted is None else restarted,
+                        settled=found.settled and restarted is None,
                     )
                 case DeleteDeployment(deployment):
                     del self.deployments[deployment.release]
@@ -170,7 +173,7 @@ class World:
         for name, found in self.deployments.items():
             if release in (None, name):
                 wanted = found.pods if count is None else min(count, found.pods)
-                self.deployments[name] = replace(found, ready=max(found.ready, wanted))
+                self.deployments[name] = replace(found, ready=max(found.ready, wanted), settled=True)
 
     def finish_job(
         self, message: str, failed: bool = False, reason: str = "PodFailurePolicy", image_id: str = ""
