@@ -40,19 +40,25 @@ class Lease:
 
     def guard(self) -> None:
         """Raises LostLeaseError unless the Lease is held, and was renewed not long ago."""
-        if not self.held.is_set() or self._clock() - self._renewed > FENCE_SECONDS:
+        if not self.held.is_set() or self._left() < 0:
             raise LostLeaseError("the Lease is not held")
 
     async def keep(self) -> None:
         """Takes the Lease when it is free, and renews it. Raises LostLeaseError when it is lost: then it is over."""
         while True:
             try:
-                await self.step()
-            except (ApiError, UnreachableError) as error:
-                log.warning("the Lease %s can't be renewed: %s", self._name, error)
-            if self.held.is_set() and self._clock() - self._renewed > FENCE_SECONDS:
+                # No request of ours is on its way any more when another may begin: what waits for this one ends first.
+                async with asyncio.timeout(self._left() if self.held.is_set() else None):
+                    await self.step()
+            except (ApiError, UnreachableError, TimeoutError) as error:
+                log.warning("the Lease %s can't be renewed: %s", self._name, error or "no answer in time")
+            if self.held.is_set() and self._left() <= 0:
                 raise LostLeaseError(f"the Lease {self._name} was not renewed for {FENCE_SECONDS:g} s")
-            await asyncio.sleep(RENEW_SECONDS if self.held.is_set() else RETRY_SECONDS)
+            await asyncio.sleep(min(RENEW_SECONDS, self._left()) if self.held.is_set() else RETRY_SECONDS)
+
+    def _left(self) -> float:
+        """Seconds until a Lease that is held counts as lost."""
+        return self._renewed + FENCE_SECONDS - self._clock()
 
     async def step(self) -> None:
         """One look, and one write if it is ours or free.

@@ -1,5 +1,7 @@
 """The leader among several operators."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +24,8 @@ class Leases(Kube):
     found: Object | None = None
     version: int = 0
     away: bool = False
+    silent: bool = False
+    """It takes a request and never answers."""
     written: list[str] = field(default_factory=list)
 
     async def request(
@@ -35,6 +39,8 @@ class Leases(Kube):
     ) -> Object:
         if self.away:
             raise UnreachableError("no answer")
+        if self.silent:
+            await asyncio.Event().wait()
         if method == "GET":
             if self.found is None:
                 raise ApiError(404, "not found")
@@ -141,3 +147,24 @@ async def test_a_fenced_operator_writes_nothing_more() -> None:
     with pytest.raises(LostLeaseError):
         await apply(server, an_app(), (ApplyService(None),), START, [], one.guard)
     assert server.written == before
+
+
+async def test_a_leader_whose_api_server_is_silent_ends_in_time_with_all_that_it_has_on_its_way() -> None:
+    """Its own requests may wait for 15 s: a write of before that came through then would come beside another leader."""
+    server, skipped = Leases(), [0.0]
+    lease = Lease(server, "shop", "operator", "one", lambda: time.monotonic() + skipped[0])
+    await lease.step()
+    server.silent = True
+    skipped[0] = FENCE_SECONDS - 0.2
+    writing: list[asyncio.Task[object]] = []
+
+    async def leads() -> None:
+        async with asyncio.timeout(DURATION_SECONDS - FENCE_SECONDS), asyncio.TaskGroup() as group:
+            group.create_task(lease.keep())
+            write = apply(server, an_app(), (ApplyService(None),), START, [], lease.guard)
+            writing.append(group.create_task(write))
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await leads()
+    assert isinstance(ended.value.exceptions[0], LostLeaseError)
+    assert writing[0].cancelled()
