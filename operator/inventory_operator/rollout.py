@@ -523,7 +523,7 @@ class Rollout:
     def _stay_failed(self) -> Plan:
         """A failed release isn't tried again until told; the stable one serves on, untouched.
 
-        A first release has nothing to go back to: what there is of it stays, and serves if it gets ready after all.
+        A first release has nothing to go back to: what there is of it stays, and serves if it was only too slow.
         """
         record, stable, target = self.record, self.stable, self.target
         if stable is None:

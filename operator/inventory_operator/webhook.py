@@ -48,6 +48,8 @@ class Webhook:
     async def _deliver(self, session: aiohttp.ClientSession, message: dict[str, Any]) -> None:
         said = ""
         for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(2 ** (attempt - 1))
             try:
                 async with session.post(self._url, json=message, allow_redirects=False) as response:
                     if response.status < 300:
@@ -57,7 +59,6 @@ class Webhook:
                         break
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 said = type(error).__name__  # its text may hold the URL, and with it a secret
-            await asyncio.sleep(2**attempt)
         log.warning("a webhook message could not be delivered: %s", said)
 
 
