@@ -23,13 +23,13 @@ async def between(postgres: Postgres) -> AsyncIterator[Relay]:
 
 
 @pytest.fixture
-async def relayed(postgres: Postgres, database: str, between: Relay) -> AsyncIterator[Api]:
-    """A service whose database can be made silent or slow; it puts up with little."""
+async def relayed(admin: Api, postgres: Postgres, database: str, between: Relay) -> AsyncIterator[Api]:
+    """A service whose database can be made silent or slow; it puts up with little, and so another one signs in."""
     url = postgres.url(database, SERVICE).replace(str(postgres.sockets), str(between.folder))
     settings = settings_for(url, request_seconds=1, database_statement_seconds=0.5, database_pool_wait_seconds=0.5)
     async with running(settings) as app, client_of(app) as api:
         await ready(api)
-        await api.sign_in()
+        api.http.headers["Authorization"] = admin.http.headers["Authorization"]
         yield api
         between.answers.set()
 
