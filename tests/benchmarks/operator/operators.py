@@ -19,7 +19,7 @@ from tests.benchmarks.usage import cpu_seconds, memory_mib
 from tests.cluster.cluster import Cluster
 from tests.integration.ports import free_port
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 600
 _READS = ("get", "list", "watch")
 
 
