@@ -196,13 +196,9 @@ def next_due(metric: Metric, tally: Tally, now: datetime) -> datetime:
     return tally.measured + timedelta(seconds=metric.interval)
 
 
-def due(metric: Metric, tally: Tally, now: datetime) -> bool:
-    return next_due(metric, tally, now) <= now
-
-
 def due_metrics(analysis: Analysis, tallies: Sequence[Tally], now: datetime) -> tuple[Metric, ...]:
     """Those that are to be measured now."""
-    return tuple(metric for metric in analysis.metrics if due(metric, tally_of(metric, tallies), now))
+    return tuple(metric for metric in analysis.metrics if next_due(metric, tally_of(metric, tallies), now) <= now)
 
 
 # --- the verdict --------------------------------------------------------------------------------------------------
@@ -213,25 +209,13 @@ def verdict(analysis: Analysis, tallies: Sequence[Tally]) -> Verdict:
     if not analysis.metrics:
         return Verdict(State.UNCLEAR, "The analysis has no metric.")
     counted = [(metric, tally_of(metric, tallies)) for metric in analysis.metrics]
-    if failed := [each for each in counted if _has_failed(*each)]:
+    if failed := [(metric, tally) for metric, tally in counted if tally.bad > metric.failure_limit]:
         return Verdict(State.FAILED, _sentence("Failed", failed))
-    if unclear := [each for each in counted if _is_unclear(*each)]:
+    if unclear := [(metric, tally) for metric, tally in counted if tally.unclear > metric.unclear_limit]:
         return Verdict(State.UNCLEAR, _sentence("Unclear", unclear))
-    if missing := [each for each in counted if not _has_passed(*each)]:
+    if missing := [(metric, tally) for metric, tally in counted if tally.good < metric.count]:
         return Verdict(State.RUNNING, _sentence("Measuring", missing))
     return Verdict(State.PASSED, _sentence("Passed", counted))
-
-
-def _has_failed(metric: Metric, tally: Tally) -> bool:
-    return tally.bad > metric.failure_limit
-
-
-def _is_unclear(metric: Metric, tally: Tally) -> bool:
-    return tally.unclear > metric.unclear_limit
-
-
-def _has_passed(metric: Metric, tally: Tally) -> bool:
-    return tally.good >= metric.count
 
 
 def _sentence(begin: str, counted: Sequence[tuple[Metric, Tally]]) -> str:

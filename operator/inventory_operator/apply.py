@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from . import job_manifests, manifests, routing
 from .kube import ApiError, Kube, UnreachableError
@@ -25,6 +24,7 @@ from .model import (
     Emit,
     EndTraffic,
     Measure,
+    Object,
     SetReplicas,
     SetTraffic,
     SuspendJob,
@@ -32,8 +32,6 @@ from .model import (
 )
 from .observe import app_path, backups_path, ingress_path, route_path
 from .prometheus import measure
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -95,19 +93,17 @@ async def _do(kube: Kube, app: App, action: Action, now: datetime) -> Object | N
         raise
 
 
-async def write_status(kube: Kube, app: App, status: Object, guard: Guard = unguarded) -> bool:
-    """Whether there was anything to write."""
+async def write_status(kube: Kube, app: App, status: Object, guard: Guard = unguarded) -> None:
+    """Nothing, where it is so already, or the app is gone."""
     if status == dict(app.status):
-        return False
+        return
     guard()
     gone = {key: None for key in app.status if key not in status}
     try:
         await kube.merge(f"{app_path(app.namespace, app.name)}/status", {"status": {**status, **gone}})
     except ApiError as error:
-        if error.status == 404:
-            return False
-        raise
-    return True
+        if error.status != 404:
+            raise
 
 
 async def _carry_out(kube: Kube, app: App, action: Action, now: datetime) -> Object | None:

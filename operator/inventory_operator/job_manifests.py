@@ -1,7 +1,5 @@
 """The Jobs of an app: the migration command's, the user's, and those that back up and restore."""
 
-from typing import Any
-
 from .manifests import (
     candidate_name,
     common_container,
@@ -12,9 +10,7 @@ from .manifests import (
     labels,
     owner,
 )
-from .model import LABEL_ATTEMPT, LABEL_RELEASE, LABEL_REVISION, LABEL_STEP, App, CreateJob, Json, Migrations
-
-Object = dict[str, Any]
+from .model import LABEL_ATTEMPT, LABEL_RELEASE, LABEL_REVISION, LABEL_STEP, App, CreateJob, Json, Migrations, Object
 
 WAITING_BUDGET_SECONDS = 900
 """A Job may wait so long for a node, the database or a lock, besides the time to migrate; then a fresh one goes on."""

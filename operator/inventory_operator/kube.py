@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import client, config
 
-from .model import MANAGER
+from .model import MANAGER, Object
 
 TIMEOUT_SECONDS = 15
 PAGE = 100
@@ -21,8 +21,6 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON = "application/json"
 ONLY_METADATA = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-Object = dict[str, Any]
 
 
 class ApiError(Exception):

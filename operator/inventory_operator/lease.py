@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from .kube import ApiError, Kube, Object, UnreachableError
+from .kube import ApiError, Kube, UnreachableError
+from .model import Object
 
 log = logging.getLogger(__name__)
 

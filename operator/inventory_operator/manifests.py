@@ -23,6 +23,7 @@ from .model import (
     VERSION,
     App,
     Json,
+    Object,
     Operation,
     Record,
     Stage,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
-Object = dict[str, Any]
 
 PORT = 8000
 GRACE_SECONDS = 40

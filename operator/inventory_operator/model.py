@@ -41,6 +41,8 @@ PULL_TROUBLE = frozenset(
 RELEASE_FIELDS = ("image", "imagePullPolicy", "imagePullSecrets", "config", "secrets", "template")
 
 Json = Mapping[str, Any]
+Object = dict[str, Any]
+"""As the API has it."""
 
 
 class Stage(StrEnum):

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import manifests, routing, spec
 from .job_manifests import CNPG
-from .kube import ApiError, Kube, Object
+from .kube import ApiError, Kube
 from .model import (
     ANNOTATION_GIVEN_UP,
     ANNOTATION_RECORD,
@@ -26,6 +26,7 @@ from .model import (
     App,
     Deployment,
     Job,
+    Object,
     Observed,
     Pod,
     Service,

@@ -8,13 +8,11 @@ import secrets
 from base64 import b64decode
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from .kube import ApiError, Kube
-
-Object = dict[str, Any]
+from .model import Object
 
 CRD_VERSION = "inventory.dev/crd-version"
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -40,15 +40,6 @@ class Queue:
             if key not in self._busy:
                 self._ready.put_nowait(key)
 
-    def add_after(self, key: Key, seconds: float) -> None:
-        """Work on this key later, unless something adds it before. An earlier time that was set stays."""
-        loop = asyncio.get_running_loop()
-        present = self._timers.get(key)
-        if present and present.when() <= loop.time() + seconds:
-            return
-        self._cancel_timer(key)
-        self._timers[key] = loop.call_later(seconds, self.add, key)
-
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -72,7 +63,7 @@ class Queue:
             if key in self._dirty:
                 self._ready.put_nowait(key)
             elif after is not None:
-                self.add_after(key, after)
+                self._timers[key] = asyncio.get_running_loop().call_later(after, self.add, key)
 
     def _cancel_timer(self, key: Key) -> None:
         timer = self._timers.pop(key, None)

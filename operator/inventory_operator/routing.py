@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .manifests import candidate_name, labels, owner
-from .model import MANAGER, App, Json, Traffic
-
-Object = dict[str, Any]
+from .model import MANAGER, App, Json, Object, Traffic
 
 NGINX = "nginx.ingress.kubernetes.io/"
 CANARY = f"{NGINX}canary"

@@ -1,14 +1,11 @@
 """What an InventoryApp's status says, by kstatus: helm 4, Flux and Argo CD read the conditions. Pure."""
 
 from datetime import datetime
-from typing import Any
 
 from inventory_api.migrations.rule import objections
 
 from . import manifests
-from .model import App, Deployment, Observed, Operation, Outcome, Phase, Plan, Stage
-
-Object = dict[str, Any]
+from .model import App, Deployment, Object, Observed, Operation, Outcome, Phase, Plan, Stage
 
 HISTORY_LENGTH = 20
 OUTCOMES = {

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
-from ..kube import APPLY, MERGE, ApiError, Kube, Object, UnreachableError
+from ..kube import APPLY, MERGE, ApiError, Kube, UnreachableError
+from ..model import Object
 from .exits import Ended, Exit
 from .ownership import MANAGER
 

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs
 import kopf
 import pytest
 from inventory_operator import handlers
-from inventory_operator.kube import ApiError, Kube, Object
+from inventory_operator.kube import ApiError, Kube
+from inventory_operator.model import Object
 from inventory_operator.queue import Queue
 from kubernetes.aio.client import ApiClient
 

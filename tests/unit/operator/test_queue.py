@@ -77,18 +77,6 @@ async def test_work_that_raises_is_done_again() -> None:
     assert tries == [A, A]
 
 
-async def test_a_look_that_was_asked_for_later_comes_and_an_earlier_one_is_kept() -> None:
-    done = asyncio.Event()
-
-    async def work(key: Key) -> None:
-        done.set()
-
-    async with asyncio.timeout(5), running(work) as queue:
-        queue.add_after(A, 0.01)
-        queue.add_after(A, 3600)
-        await done.wait()
-
-
 def test_pauses_grow_and_stop_growing_however_often_work_fails() -> None:
     assert [backoff(failures) / BACKOFF_FIRST_SECONDS for failures in (1, 2, 3)] == [1, 2, 4]
     assert backoff(100_000) == BACKOFF_MOST_SECONDS

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 from inventory_operator.handlers import Asked, Roundup
-from inventory_operator.kube import ApiError, Kube, Object, UnreachableError
+from inventory_operator.kube import ApiError, Kube, UnreachableError
+from inventory_operator.model import Object
 from inventory_operator.queue import Key, Queue
 
 Apps = dict[str, dict[str, int]]
