@@ -1,4 +1,7 @@
-"""What a role lets do, and what was done with it, as the API server's audit log tells."""
+"""What a role lets do, and what was done with it, as the API server's audit log tells.
+
+Those that a whole run of the tests on a cluster has used are in `used-rights.txt`: the chart may grant no others.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -7,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.cluster.kube import Object
+from tests.unit.chart.render import SCENARIOS, render
 
+USED = Path(__file__).parent / "used-rights.txt"
 ACCOUNT = "system:serviceaccount:"
 CREATED = 201
 
@@ -23,6 +28,29 @@ class Right:
 
     def __str__(self) -> str:
         return f"{self.component}: {self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+
+
+NEVER_SEEN = {
+    # Where the cluster has no CRD. Taking it away from this one would take all apps with it.
+    Right("prepare", "apiextensions.k8s.io", "customresourcedefinitions", "create"),
+}
+WAYS_TO_INSTALL = (
+    *(("--values", str(path)) for path in SCENARIOS),
+    *(
+        ("--set", setting)
+        for setting in ("operator.watch.scope=cluster", "operator.replicas=2", "ingress.enabled=true")
+    ),
+)
+
+
+def held() -> set[Right]:
+    """All that the chart grants, in one namespace, in some, or in the whole cluster."""
+    return {right for options in WAYS_TO_INSTALL for right in granted(render(*options))}
+
+
+def written(rights: Iterable[Right]) -> str:
+    """One a line, as in `used-rights.txt`."""
+    return "".join(f"{right}\n" for right in sorted(rights))
 
 
 def granted(objects: Iterable[Object]) -> set[Right]:
