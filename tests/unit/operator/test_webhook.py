@@ -3,12 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 from inventory_operator.model import Emit
+from inventory_operator.reconcile import Reconciler
 from inventory_operator.webhook import WAITING, Webhook, body
 
+from .api_server import Object
+from .running_operator import Served, running_operator
+from .test_reconcile import APP, SERVICE, Answering, a_server
 from .world import an_app
 
 BEGUN = Emit("Normal", "ReleaseBegun", "Revision 2 begins: api:2")
@@ -41,13 +47,19 @@ async def receiver(*statuses: int) -> AsyncIterator[tuple[str, "asyncio.Queue[An
 async def told(webhook: Webhook, got: "asyncio.Queue[Any]", *events: Emit, count: int = 1) -> list[Any]:
     for event in events:
         webhook.tell(an_app(), event, {"stableRevision": 1, "candidateRevision": None})
-    running = asyncio.create_task(webhook.run())
-    try:
+    async with running(webhook):
         return [await asyncio.wait_for(got.get(), 10) for _ in range(count)]
+
+
+@asynccontextmanager
+async def running(webhook: Webhook) -> AsyncIterator[None]:
+    task = asyncio.create_task(webhook.run())
+    try:
+        yield
     finally:
-        running.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await running
+            await task
 
 
 async def test_a_release_that_begins_is_posted_and_its_steps_are_not() -> None:
@@ -79,3 +91,107 @@ async def test_a_receiver_that_is_away_holds_nothing_up_and_costs_bounded_memory
     for _ in range(10 * WAITING):
         webhook.tell(an_app(), BEGUN, {})
     assert webhook._messages.qsize() == WAITING
+
+
+class WithCandidate(Answering):
+    """The candidate's Service is kept too."""
+
+    async def request(self, method: str, path: str, *args: Any, **query: Any) -> Object:
+        found = await super().request(method, path, *args, **query)
+        if method == "PATCH" and path == f"{SERVICE}-candidate":
+            found["metadata"] |= {"uid": path, "resourceVersion": str(len(self.written))}
+            self.objects[path] = found
+        return found
+
+
+class Releases:
+    """Releases of an app, and what is posted of them."""
+
+    def __init__(self, server: Answering, url: str, got: "asyncio.Queue[Any]") -> None:
+        self.server, self.webhook = server, Webhook(url)
+        self._reconciler, self._got = Reconciler(server, webhook=self.webhook), got
+
+    async def go_on(self) -> None:
+        """As far as they come without a person."""
+        for _ in range(6):
+            await self._reconciler.reconcile(("shop", "inventory"))
+            self.server.settle()
+
+    async def order(self, **annotations: str) -> None:
+        found = {f"inventory.dev/{command}": value for command, value in annotations.items()}
+        self.server.objects[APP]["metadata"]["annotations"] = found
+        await self.go_on()
+
+    async def release(self, image: str) -> None:
+        self.server.objects[APP]["spec"]["image"] = image
+        self.server.objects[APP]["metadata"]["generation"] += 1
+        await self.go_on()
+
+    async def posted(self) -> list[tuple[Any, ...]]:
+        """Reason, type, the stable and the candidate revision of each message; the last one says that it is."""
+        self.webhook.tell(an_app(), Emit("Normal", "NoMore", ""), {})
+        fields = ("reason", "type", "stableRevision", "candidateRevision")
+        found = []
+        while (said := await asyncio.wait_for(self._got.get(), 10))["reason"] != "NoMore":
+            found.append(tuple(said.get(field) for field in fields))
+        return found
+
+
+async def test_releases_that_begin_wait_for_a_person_end_and_fail_are_told_each_once() -> None:
+    strategy = {"canary": {"steps": [{"weight": 50}, {"pause": {}}]}}
+    server = WithCandidate(a_server(strategy=strategy).objects)
+    async with receiver() as (url, got):
+        releases = Releases(server, url, got)
+        async with running(releases.webhook):
+            await releases.go_on()
+            assert await releases.posted() == [
+                ("ReleaseBegun", "Normal", None, 1),
+                ("Promoted", "Normal", None, 1),
+            ]
+            await releases.release("api:2")
+            assert await releases.posted() == [
+                ("ReleaseBegun", "Normal", 1, 2),
+                ("AwaitingPromotion", "Normal", 1, 2),
+            ]
+            await releases.order(promote="2/2")
+            assert await releases.posted() == [("Promoted", "Normal", 1, 2)]
+            await releases.release("api:3")
+            await releases.order(abort="3")
+            assert await releases.posted() == [
+                ("ReleaseBegun", "Normal", 2, 3),
+                ("AwaitingPromotion", "Normal", 2, 3),
+                ("Aborted", "Warning", 2, 3),
+            ]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("ReleaseBegun", "Promoted", "AwaitingPromotion", "AnalysisInconclusive"),
+        *("MigrationFailed", "MigrationRefused", "SchemaIncompatible", "ImagePullFailed", "ProgressDeadlineExceeded"),
+        *("AnalysisFailed", "GateFailed", "TrafficNotRouted", "Aborted"),
+        *(f"{kind}{what}" for kind in ("Contract", "Downgrade", "Restore") for what in ("Begun", "Done", "Failed")),
+    ],
+)
+async def test_what_somebody_may_have_to_know_is_told(reason: str) -> None:
+    async with receiver() as (url, got):
+        [said] = await told(Webhook(url), got, Emit("Normal", reason, "what there is"))
+    assert said["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), {"namespace": "shop", "name": "inventory", "reason": "ReleaseBegun", "candidateRevision": 1}),
+        (("--webhook-format=slack",), {"text": ":package: *shop/inventory* ReleaseBegun: Revision 1 begins: api:1"}),
+    ],
+)
+async def test_the_operator_posts_to_the_address_in_its_environment_in_the_form_that_it_is_told(
+    arguments: tuple[str, ...], message: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiver() as (url, got):
+        monkeypatch.setenv("INVENTORY_WEBHOOK_URL", url)
+        async with running_operator(Served(a_server()), tmp_path, monkeypatch, *arguments):
+            said = await asyncio.wait_for(got.get(), 10)
+    assert message.items() <= said.items()
+    assert ("text" in said) == ("text" in message)
