@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -146,6 +146,25 @@ class Lane:
             self.undisturbed(named(scenario.start))
         self._stage.bring_back(self._kept[scenario.start])
         return self._stage
+
+
+def come_to(deaths: Iterable[Death], run: Callable[[Death], Outcome], count: int, tries: int) -> Iterator[Outcome]:
+    """Runs of so many of these points, without those that the operator did not come to: another one takes their place.
+
+    Raises AssertionError if it came to none of `tries` in a row, or to fewer than `count` of all.
+    """
+    missed: list[str] = []
+    for death in deaths:
+        outcome = run(death)
+        if outcome.deaths or outcome.problem:
+            yield outcome
+            missed.clear()
+            count -= 1
+        else:
+            missed.append(str(death))
+        if not count or len(missed) == tries:
+            break
+    assert not count, f"the operator came to none of: {', '.join(missed)}"
 
 
 @contextmanager
