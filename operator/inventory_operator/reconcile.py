@@ -109,8 +109,7 @@ class Reconciler:
         """
         app, decided, cut_short = observed.app, plan(observed, now), False
         for left in reversed(range(MOST_STEPS)):
-            told.of(observed, decided)
-            changed = await apply(self._kube, app, decided.actions, now, told.events, self._guard)
+            changed = await apply(self._kube, app, decided.actions, now, told.by(observed, decided), self._guard)
             log.debug("%s/%s: %s", app.namespace, app.name, decided.actions)
             if not decided.actions or not all(map(is_answered, decided.actions)):
                 break
@@ -139,31 +138,34 @@ class Reconciler:
         if fails:
             metrics.APPS.note(observed, Plan(Outcome(Phase.FAILED, reason, message)))
         if app.status.get("message") != message:
-            told.events.append(Emit("Warning", reason, message))
+            told.parts[-1][0].append(Emit("Warning", reason, message))
         with suppress(ApiError, UnreachableError):  # what it is about is raised anyway
             await write_status(self._kube, app, status.in_trouble(app, reason, message, now, fails=fails), self._guard)
 
     async def _tell(self, app: App, now: datetime, told: "_Told") -> None:
         """Events, log and webhook tell the same: what was done before something failed, too."""
-        for event in told.events:
-            log.info("%s/%s: %s: %s", app.namespace, app.name, event.reason, event.message)
-            if self._webhook:
-                self._webhook.tell(app, event, told.revisions)
+        for events, revisions in told.parts:
+            for event in events:
+                log.info("%s/%s: %s: %s", app.namespace, app.name, event.reason, event.message)
+                if self._webhook:
+                    self._webhook.tell(app, event, revisions)
         # Whoever may not tell any more ends for what ended the pass: it may be told to, by its Lease.
         with suppress(LostLeaseError):
-            await tell(self._kube, app, told.events, now, self._guard)
+            await tell(self._kube, app, [event for events, _ in told.parts for event in events], now, self._guard)
 
 
 class _Told:
-    """What a pass has to tell, and which revisions it is about."""
+    """What a pass has to tell, plan by plan, and which revisions each is about."""
 
     def __init__(self) -> None:
-        self.events: list[Emit] = []
-        self.revisions: dict[str, int | None] = {}
+        self.parts: list[tuple[list[Emit], dict[str, int | None]]] = [([], {})]
 
-    def of(self, observed: Observed, decided: Plan) -> None:
+    def by(self, observed: Observed, decided: Plan) -> list[Emit]:
+        """Of this plan, as far as it is carried out."""
         releases = {"stableRevision": observed.stable, "candidateRevision": decided.candidate}
-        self.revisions = {role: found.record.revision if found else None for role, found in releases.items()}
+        revisions = {role: found.record.revision if found else None for role, found in releases.items()}
+        self.parts.append(([], revisions))
+        return self.parts[-1][0]
 
 
 def reason_and_message(error: Exception) -> tuple[str, str]:
