@@ -1,4 +1,5 @@
-# `make up` brings a cluster up and the service onto it; `make test` proves everything. `make help` lists the rest.
+# `make up` brings a cluster up and the service onto it; `make test` runs the tests, of the longest ones a sample. `make help`
+# lists the rest.
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
