@@ -2,6 +2,7 @@
 
 A history is a list of acts with their arguments. Each act makes sense in any state, or does nothing, so a history that
 fails can be made shorter by leaving acts out. `make simulate` drives tens of thousands by chance, each by its own seed.
+What the cluster is a model of, and of what it isn't, is said in `simulation.py`.
 """
 
 import argparse
@@ -68,6 +69,8 @@ PARTS = ("deployments", "jobs", "pods", "service", "candidate_service", "traffic
 SHORT = range(1, 5)
 LONG = range(1, 13)
 ANY = range(6)
+ANY_CALL = range(60)
+"""Of those that a pass has. Where it has at most five, as nearly all have, each is as likely as the others."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,20 @@ class History:
             self.cluster.reconcile()
             self.follow(pace)
 
-    @act(6, SHORT, PACES, range(5))
-    def the_operator_dies_between_two_calls(self, passes: int, pace: Pace, calls: int) -> None:
-        """Again and again, as one does that runs out of memory."""
+    @act(6, SHORT, PACES, ANY_CALL)
+    def the_operator_dies_between_two_calls(self, passes: int, pace: Pace, call: int) -> None:
+        """Again and again, as one does that runs out of memory: before one of its writes, or before its status."""
         for _ in range(passes):
-            self.cluster.reconcile(calls)
+            self.cluster.reconcile(crash_after=call % (self.cluster.calls() + 1))
             self.follow(pace)
+
+    @act(4, SHORT, PACES)
+    def no_watch_tells_of_anything(self, passes: int, pace: Pace) -> None:
+        """Each pass comes when the last one asked for it, and finds what has happened meanwhile all at once."""
+        for _ in range(passes):
+            decided = self.cluster.reconcile()
+            self.follow(pace)
+            self.cluster.now += timedelta(seconds=self.cluster.asks_for(decided))
 
     @act(2, SHORT, PACES)
     def status_writes_are_lost(self, passes: int, pace: Pace) -> None:

@@ -2,6 +2,16 @@
 
 It carries a plan's actions out as the API server would, with the same conflicts, and checks after each of them what
 must always hold. (The numbers are those of the invariants.)
+
+Modelled are: the planner as it is, and how a pass goes on from the API server's answers; a death between any two of a
+pass's writes, and before its status; a status that isn't written; a look that is older in parts, and one that is
+outdated when its deeds are done; a second operator; conflicts by version and by name; a watch that tells nothing, so
+that the next look comes when the last one asked for it.
+
+Not modelled are: the calls themselves, their errors and back-off (test_apply, test_kube, test_queue); watches, roundup
+and queue, so a pass may come at any time (test_handlers, test_roundup, test_cli); Events, which are told after a pass
+and change nothing; the Lease (test_lease); what an action does beyond one write, as giving up a route's fields
+(test_apply); the text of a status, of which only what the planner reads is kept (test_status).
 """
 
 import json
@@ -42,7 +52,14 @@ from inventory_operator.model import (
     UpdateDeployment,
 )
 from inventory_operator.model import Work as WorkKind
-from inventory_operator.reconcile import AT_REST, MOST_STEPS, is_answered, is_founded
+from inventory_operator.reconcile import (
+    AT_REST,
+    FOLLOW_UP_SECONDS,
+    MOST_STEPS,
+    RESYNC_SECONDS,
+    is_answered,
+    is_founded,
+)
 
 from .world import START
 
@@ -149,6 +166,8 @@ class Cluster:
     made: int = 0
     """Jobs so far."""
     passes: int = 0
+    written: int = 0
+    """Times, by the operator."""
     disturbed: bool = False
     """Something happens between a look and its deeds: what was right by then may be wrong by now."""
 
@@ -217,6 +236,27 @@ class Cluster:
             self._write_status()
         return decided
 
+    def calls(self) -> int:
+        """How many writes a pass would have now, besides that of the status."""
+        twin = replace(
+            self,
+            running={release: replace(each) for release, each in self.running.items()},
+            works={name: replace(each) for name, each in self.works.items()},
+            numbers={*self.numbers},
+        )
+        twin.reconcile()
+        return twin.written - self.written
+
+    def asks_for(self, decided: Plan) -> float:
+        """In how many seconds a pass that ended with this wants the next one, whatever watches tell."""
+        if any(isinstance(each, SetTraffic | EndTraffic) for each in decided.actions):
+            return 0
+        if decided.actions and all(map(is_answered, decided.actions)):
+            return 0  # it takes another look to go on
+        at_rest = decided.outcome.phase in AT_REST and not decided.actions
+        pause = RESYNC_SECONDS if at_rest else FOLLOW_UP_SECONDS
+        return pause if decided.check_after is None else min(pause, decided.check_after)
+
     def _decide(self, observed: Observed) -> Plan:
         decided: Plan = self.planner.plan(observed, self.now)
         self._check_decision(observed, decided)
@@ -228,8 +268,11 @@ class Cluster:
         A Service can't be changed on the condition that pods are as an outdated look had them.
         """
         for action in decided.actions:
+            if isinstance(action, Emit):
+                continue  # told once all is done
             if next(calls, None) is None:
                 return False
+            self.written += 1
             knows = isinstance(action, CHANGES) and not (outdated and isinstance(action, ApplyService))
             before = self._lack() if knows else None
             try:
@@ -355,8 +398,6 @@ class Cluster:
                 found.version += 1
             case SetReplicas(replicas):
                 self.app = replace(self.app, replicas=replicas, replicas_unset=False)
-            case Emit():
-                pass
 
     def _guarded(self, deployment: Deployment) -> Running:
         found = self.running.get(deployment.release)

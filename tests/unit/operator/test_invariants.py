@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from inventory_operator.model import Strategy
+from inventory_operator.model import Pause, SetWeight, Strategy
+from inventory_operator.reconcile import FOLLOW_UP_SECONDS, RESYNC_SECONDS
 
-from .histories import ACTS, ROUTED, STRATEGIES, Course, History, simulate
+from .histories import ACTS, ANY_CALL, ROUTED, STRATEGIES, Course, History, Pace, simulate
 
 HISTORIES = int(os.environ.get("SIMULATED_HISTORIES", "400"))
 ENOUGH_FOR_A_BUG = 150
@@ -80,6 +81,29 @@ def test_what_must_hold_holds_in_histories_by_chance_too() -> None:
 def test_a_seed_tells_the_same_history_each_time() -> None:
     assert Course.by_chance(4711) == Course.by_chance(4711)
     assert Course.by_chance(4711) != Course.by_chance(4712)
+
+
+def test_the_operator_of_a_history_can_die_before_each_write_of_a_pass_and_before_its_status() -> None:
+    written = set()
+    for call in ANY_CALL:
+        history = History(inventory_operator.plan, Strategy("canary", 0, 1, steps=(SetWeight(25), Pause())), 3, None)
+        for image in ("api:2", "api:3"):  # one takes the other one's place, which takes many writes
+            history.apply(image=image)
+            history.goes_on(10 if image == "api:2" else 0, Pace())
+        before = history.cluster.written
+        history.the_operator_dies_between_two_calls(1, Pace(), call)
+        written.add(history.cluster.written - before)
+    assert written == {0, 1, 2, 3, 4, 5}
+
+
+def test_where_no_watch_tells_a_history_goes_on_when_its_operator_has_asked_for_it() -> None:
+    history = History(inventory_operator.plan, Strategy(), 2, None)
+    for image, pace, seconds in (("api:1", Pace(), RESYNC_SECONDS), ("api:2", Pace(0), FOLLOW_UP_SECONDS)):
+        history.apply(image=image)
+        history.goes_on(10, pace)
+        before = history.cluster.now
+        history.no_watch_tells_of_anything(1, pace)
+        assert (history.cluster.now - before).total_seconds() == pytest.approx(seconds, abs=1)
 
 
 # Bugs as somebody might make them; each breaks something that is promised, and none is seen in a single pass.
