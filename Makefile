@@ -35,7 +35,7 @@ demo-release: ## Build an image with one more migration, and print its name
 images: ## Build the images and push them to the cluster's registry
 	@$(LOCAL) images
 
-test: check unit integration cluster-test ## Everything: checks, unit, integration and cluster tests
+test: check unit integration cluster-test ## Checks, unit, integration and cluster tests, of what takes longest a sample
 
 check: $(VENV)/ready ## ruff, mypy, import contracts
 	$(RUN)/ruff check .
