@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,11 +28,25 @@ class Relay:
         self.answers.set()
         self.folder = Path()
         self.port = 0
+        self._serving: set[asyncio.Task[object]] = set()
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        from_server, to_server = await self._connect()
-        with suppress(ConnectionError):
-            await asyncio.gather(self._pass_on(reader, to_server), self._pass_back(from_server, writer))
+        serving = asyncio.current_task()
+        assert serving
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(_close, writer)
+            from_server, to_server = await self._connect()
+            opened.push_async_callback(_close, to_server)
+            with suppress(ConnectionError):
+                await asyncio.gather(self._pass_on(reader, to_server), self._pass_back(from_server, writer))
+
+    async def end(self) -> None:
+        """No connection is left open: whoever collects the garbage would blame another test for it."""
+        for serving in (left := list(self._serving)):
+            serving.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _pass_on(self, source: StreamReader, target: StreamWriter) -> None:
         while data := await source.read(_CHUNK):
@@ -59,7 +73,10 @@ async def relay(server: Path) -> AsyncIterator[Relay]:
         between = Relay(lambda: asyncio.open_unix_connection(server / SOCKET))
         between.folder = Path(folder)
         async with await asyncio.start_unix_server(between.serve, between.folder / SOCKET):
-            yield between
+            try:
+                yield between
+            finally:
+                await between.end()
 
 
 @asynccontextmanager
@@ -69,10 +86,19 @@ async def redis_relay(url: str) -> AsyncIterator[Relay]:
     between = Relay(lambda: asyncio.open_connection(address.hostname, address.port))
     async with await asyncio.start_server(between.serve, "127.0.0.1", 0) as listener:
         between.port = listener.sockets[0].getsockname()[1]
-        yield between
+        try:
+            yield between
+        finally:
+            await between.end()
 
 
 async def pass_on(source: StreamReader, target: StreamWriter) -> None:
     while data := await source.read(_CHUNK):
         target.write(data)
     target.close()
+
+
+async def _close(writer: StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
