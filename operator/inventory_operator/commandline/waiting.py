@@ -45,7 +45,7 @@ def answer(app: Object, awaited: Awaited) -> Verdict:
     for each in status.get("commands") or ():
         if (each["command"], each["value"]) == (awaited.command, awaited.value):
             said = str(each.get("message") or each["state"])
-            if each["state"] in ("Stale", "Refused"):
+            if each["state"] in ("Stale", "Refused", "Failed"):
                 return Verdict(Exit.REFUSED, said)
             return Verdict(Exit.DONE if each["state"] in ("Taken", "Done") else None, said)
     return Verdict(None, "the operator has not answered yet")
@@ -60,12 +60,8 @@ def judge(app: Object, awaited: Awaited) -> Verdict:
         if answered.code is not Exit.DONE:
             return answered
         operation = status.get("operation") or {}
-        if awaited.operation and operation.get("number") == awaited.operation:
-            stage = str(operation.get("stage", "")).lower()
-            if stage == "failed":
-                return Verdict(Exit.REFUSED, str(operation.get("message") or message))
-            if stage != "done":
-                return Verdict(None, str(operation.get("message") or message))
+        if awaited.operation and operation.get("number") == awaited.operation and operation.get("stage") != "done":
+            return Verdict(None, str(operation.get("message") or message))
         if awaited.command == "abort":
             given_up = _moved(status, awaited) or status.get("phase") == "Failed"
             return Verdict(Exit.DONE if given_up and not _is(status, "Reconciling") else None, message)

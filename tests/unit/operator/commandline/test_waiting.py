@@ -1,13 +1,16 @@
 """When `--wait` ends, and how."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from inventory_operator import status as operator
 from inventory_operator.commandline.exits import Exit
 from inventory_operator.commandline.waiting import Awaited, Verdict, answer, judge, wait
 from inventory_operator.kube import UnreachableError
 
+from ..world import World, a_report, an_app
 from .objects import HASHES, conditions, inventory_app
 
 Object = dict[str, Any]
@@ -49,12 +52,26 @@ def said(state: str, command: str = "promote", value: str = "7/2") -> list[Objec
 
 
 @pytest.mark.parametrize(
-    ("state", "code"),
-    [("Done", Exit.DONE), ("Taken", Exit.DONE), ("Stale", Exit.REFUSED), ("Refused", Exit.REFUSED), ("Awaited", None)],
+    ("command", "value", "state", "code"),
+    [
+        ("restart", "1/today", "Done", Exit.DONE),
+        ("contract", "uid-1/1/1", "Taken", Exit.DONE),
+        ("contract", "uid-1/1/7", "Awaited", None),
+        ("contract", "uid-1/9/1", "Failed", Exit.REFUSED),
+        ("downgrade", "uid-1/1/1", "Failed", Exit.REFUSED),
+        ("restore", "uid-1/1/1", "Failed", Exit.REFUSED),
+        ("contract", "uid-0/1/1", "Refused", Exit.REFUSED),
+        ("restart", "1", "Refused", Exit.REFUSED),
+        ("retry", "1", "Stale", Exit.REFUSED),
+    ],
 )
-def test_the_operators_word_on_an_order_is_passed_on(state: str, code: Exit | None) -> None:
-    order = Awaited(command="promote", value="7/2", revision=7, step=2)
-    assert answer(stands(commands=said(state)), order) == Verdict(code, f"It is {state}.")
+def test_the_operators_word_on_an_order_is_passed_on(command: str, value: str, state: str, code: Exit | None) -> None:
+    world = before_contract()
+    world.want(commands={command: value})
+    app = told(world)
+    [said] = app["status"]["commands"]
+    assert said["state"] == state
+    assert answer(app, Awaited(command=command, value=value, revision=1)) == Verdict(code, said["message"])
 
 
 def test_the_word_on_an_earlier_order_is_no_answer() -> None:
@@ -94,12 +111,49 @@ def test_an_abort_is_complete_when_nothing_is_under_way_although_the_release_cou
     assert judge(stands(**taken, phase="Failed", conditions=conditions(Stalled=True)), order).code is Exit.DONE
 
 
-@pytest.mark.parametrize(("stage", "code"), [("backup", None), ("failed", Exit.REFUSED), ("done", Exit.DONE)])
-def test_work_on_the_database_is_awaited_to_its_own_end(stage: str, code: Exit | None) -> None:
-    order = Awaited(command="contract", value="u/7/2", revision=7, operation=2)
-    operation = {"kind": "contract", "number": 2, "stage": stage, "message": "It says so."}
-    status = SERVES | {"commands": said("Taken", "contract", "u/7/2"), "operation": operation}
-    assert judge(stands(**status), order).code is code
+CONTRACT = Awaited(command="contract", value="uid-1/1/1", revision=1, operation=1)
+
+
+def test_work_on_the_database_is_awaited_to_its_own_end() -> None:
+    world = before_contract()
+    assert judge(told(world), CONTRACT).code is None
+    world.want(commands={CONTRACT.command: CONTRACT.value})
+    under_way = judge(told(world), CONTRACT)
+    assert under_way.code is None
+    assert under_way.said.startswith("contract c0001 of revision 1")
+    world.finish_job(a_report(contract_image="c0001", contract_schema="c0001"))
+    assert judge(told(world), CONTRACT).code is Exit.DONE
+
+
+def test_work_on_the_database_that_fails_is_told_with_its_reason() -> None:
+    world = before_contract()
+    world.want(commands={CONTRACT.command: CONTRACT.value})
+    told(world)
+    world.finish_job(a_report("failed", error="column is used", contract_image="c0001"), failed=True)
+    for decide in (judge, answer):
+        verdict = decide(told(world), CONTRACT)
+        assert verdict.code is Exit.REFUSED
+        assert "column is used" in verdict.said
+
+
+def before_contract() -> World:
+    """Revision 1 serves, on a database that lacks its contract migration."""
+    world = World(an_app())
+    told(world)
+    world.finish_job(a_report(contract_image="c0001"))
+    told(world)
+    assert world.stable.serving == 2
+    return world
+
+
+def told(world: World, passes: int = 8) -> Object:
+    """The app as the API server has it when the operator has gone as far as it can: status by the operator itself."""
+    for _ in range(passes):
+        observed = world.observed()
+        decided = world.step()
+        world.app = replace(world.app, status=operator.status(observed, decided, world.now))
+        world.ready()
+    return {"metadata": {"generation": world.app.generation}, "spec": world.app.content, "status": world.app.status}
 
 
 async def test_progress_is_said_once_and_the_end_is_returned() -> None:
