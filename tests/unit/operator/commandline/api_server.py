@@ -8,7 +8,7 @@ from typing import Any
 from inventory_operator.commandline.client import Client
 from inventory_operator.commandline.console import Console
 from inventory_operator.commandline.ownership import Object
-from inventory_operator.kube import ApiError
+from inventory_operator.kube import ApiError, UnreachableError
 
 APP = "/apis/inventory.dev/v1alpha1/namespaces/shop/inventoryapps/inventory"
 
@@ -20,7 +20,14 @@ class Objects(Client):
         self.namespace = "shop"
         self.app = copy.deepcopy(app)
         self.deployments = deployments or []
+        self.jobs: list[Object] = []
         self.pods: list[Object] = []
+        self.logs: dict[str, list[str]] = {}
+        """Lines by pod."""
+        self.followed: list[str] = []
+        """Pods whose log was asked for to its end."""
+        self.away = False
+        """Whether it answers nobody."""
         self.told: list[tuple[str, str, Object, Mapping[str, str]]] = []
         """Method, path, body and query of each change."""
         self.refusal: ApiError | None = None
@@ -45,6 +52,8 @@ class Objects(Client):
         accept: str = "application/json",
         **query: str,
     ) -> Object:
+        if self.away:
+            raise UnreachableError("the API server does not answer")
         if method == "GET":
             return self._found(path)
         if path.endswith("/selfsubjectaccessreviews"):
@@ -58,7 +67,11 @@ class Objects(Client):
         return self.app or {}
 
     async def lines(self, path: str, **query: str) -> AsyncIterator[str]:
-        yield "migration starts"
+        pod = path.removeprefix("/api/v1/namespaces/shop/pods/").removesuffix("/log")
+        if query.get("follow") == "true":
+            self.followed.append(pod)
+        for line in self.logs[pod]:
+            yield line
 
     def _found(self, path: str) -> Object:
         if path == APP and self.app:
@@ -71,7 +84,9 @@ class Objects(Client):
             return {"items": self.deployments}
         if path.endswith("/pods"):
             return {"items": self.pods}
-        if path.endswith(("/jobs", "/secrets")):
+        if path.endswith("/jobs"):
+            return {"items": self.jobs}
+        if path.endswith("/secrets"):
             return {"items": []}
         raise ApiError(404, f"{path} not found")
 

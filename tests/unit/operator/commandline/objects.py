@@ -169,7 +169,8 @@ def pod(revision: int, number: int, *, waiting: str = "") -> Object:
     return {"metadata": meta, "status": status}
 
 
-def job(revision: int, *, step: str = "", ended: str = "Complete") -> Object:
+def job(revision: int, *, step: str = "", ended: str = "Complete", **ago: float) -> Object:
+    """`ago`: when it was made, five minutes ago by default."""
     name = f"inventory-{revision}-{step or 'expand'}-1"
     labels = {"inventory.dev/app": "inventory", "inventory.dev/revision": str(revision), "inventory.dev/attempt": "1"}
     labels |= {"inventory.dev/step": step} if step else {}
@@ -179,12 +180,21 @@ def job(revision: int, *, step: str = "", ended: str = "Complete") -> Object:
             "name": name,
             "namespace": "shop",
             "labels": labels,
-            "creationTimestamp": stamp(minutes=5, seconds=12),
+            "creationTimestamp": stamp(**(ago or {"minutes": 5, "seconds": 12})),
             "ownerReferences": [{"kind": "InventoryApp", "name": "inventory", "uid": UID}],
         },
         "spec": {},
         "status": {"conditions": finished},
     }
+
+
+def pod_of(made: Object) -> Object:
+    """The pod that a Job has made."""
+    meta = made["metadata"]
+    owner = {"kind": "Job", "name": meta["name"]}
+    kept = {key: meta[key] for key in ("namespace", "labels", "creationTimestamp")}
+    named = {"name": f"{meta['name']}-x2v8q", "ownerReferences": [owner]}
+    return {"metadata": kept | named, "status": {"phase": "Succeeded"}}
 
 
 def in_mid_canary(**status: Any) -> App:

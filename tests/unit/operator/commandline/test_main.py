@@ -1,7 +1,11 @@
 """From the words of a command to what the API server is told and the exit code."""
 
 import argparse
+import asyncio
+import io
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,12 @@ from inventory_operator.commandline.main import VERBS, run
 from inventory_operator.kube import ApiError
 from inventory_operator.model import release_content, release_hash
 
-from .api_server import APP, Objects, console, said, written
-from .objects import SPECS, UID, at_rest, conditions, deployment, inventory_app
+from .api_server import APP, Objects, Typed, console, said, written
+from .objects import SPECS, UID, at_rest, conditions, deployment, inventory_app, job, pod_of
 
 Object = dict[str, Any]
+
+SECONDS = 10
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +47,24 @@ async def command(line: str, objects: Objects, at: Console | None = None, **argu
 
     args = argparse.Namespace(**vars(parser().parse_args(line.split())) | arguments)
     return await run(args, at or console(), connect)
+
+
+@asynccontextmanager
+async def watching(line: str, objects: Objects, at: Console) -> AsyncIterator[None]:
+    """A command that ends only when it is interrupted."""
+    task = asyncio.create_task(command(line, objects, at))
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0)
 
 
 async def test_an_order_is_one_annotation_under_our_own_name() -> None:
@@ -171,6 +195,80 @@ async def test_status_history_and_schema_show_the_app() -> None:
         at = console()
         assert await command(line, canary(), at) is Exit.DONE
         assert words in written(at)
+
+
+async def test_a_status_that_is_watched_is_shown_again_when_something_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inventory_operator.commandline.look.WATCH_SECONDS", 0)
+    objects, at = canary(), console()
+    waits, rolls = inventory_app()["status"], inventory_app(message="Revision 7 rolls out.")["status"]
+    objects.answers = [waits, waits, waits, rolls, rolls]
+    async with watching("status inventory --watch", objects, at):
+        await until(lambda: "Revision 7 rolls out." in written(at))
+        objects.away = True
+        await until(lambda: "the API server does not answer" in written(at))
+        objects.away = False
+        await until(lambda: written(at).count("Revision 7 rolls out.") == 2)
+    assert [part.splitlines()[0] for part in written(at).strip().split("\n\n")] == [
+        "inventory in shop: Paused",
+        "inventory in shop: Paused",
+        "the API server does not answer",
+        "inventory in shop: Paused",
+    ]
+    assert written(at).count("Revision 7 waits at step 2 of 4") == 1
+
+
+async def test_on_a_terminal_a_status_that_is_watched_takes_the_place_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inventory_operator.commandline.look.WATCH_SECONDS", 0)
+    objects, at = canary(), Console(Typed(), io.StringIO(), io.StringIO())
+    objects.answers = [inventory_app()["status"], inventory_app(message="Revision 7 rolls out.")["status"]]
+    async with watching("status inventory --watch", objects, at):
+        await until(lambda: "Revision 7 rolls out." in written(at))
+    nothing, before, after = written(at).split("\x1b[H\x1b[2J\x1b[3J")[:3]
+    assert nothing == ""
+    assert "Revision 7 waits at step 2 of 4" in before
+    assert "Revision 7 rolls out." in after
+
+
+async def test_a_watch_is_for_people() -> None:
+    async with asyncio.timeout(SECONDS):
+        assert await command("status --watch -o json", canary(), console("json")) is Exit.USAGE
+
+
+def migrated(*jobs: Object) -> Objects:
+    """An app with these Jobs, each of which has a pod that has printed the Job's name."""
+    objects = canary()
+    objects.jobs, objects.pods = list(jobs), [pod_of(each) for each in jobs]
+    objects.logs = {each["metadata"]["name"]: [f"log of {each['metadata']['name']}", "done"] for each in objects.pods}
+    return objects
+
+
+async def test_the_log_of_the_newest_migration_is_printed_and_gates_are_none() -> None:
+    objects, at = migrated(job(7), job(6, minutes=90), job(7, step="gate1", minutes=1)), console()
+    assert await command("logs migration", objects, at) is Exit.DONE
+    assert written(at) == "log of inventory-7-expand-1-x2v8q\ndone\n"
+    assert said(at) == "expand of revision 7, pod inventory-7-expand-1-x2v8q\n"
+    assert objects.followed == []
+
+
+async def test_the_log_of_a_certain_revision_is_followed_on_demand() -> None:
+    objects, at = migrated(job(7), job(6, minutes=90), job(6, step="contract1", minutes=80)), console()
+    assert await command("logs migration inventory --revision 6 -f", objects, at) is Exit.DONE
+    assert written(at) == "log of inventory-6-contract1-1-x2v8q\ndone\n"
+    assert objects.followed == ["inventory-6-contract1-1-x2v8q"]
+
+
+async def test_a_log_that_is_left_nowhere_is_an_error_that_says_where_its_outcome_is() -> None:
+    objects, at = migrated(job(7)), console()
+    assert await command("logs migration --revision 5", objects, at) is Exit.ERROR
+    assert said(at) == (
+        "kubectl inventory: no pod of a migration of revision 5 is left: `kubectl inventory history` has its outcome\n"
+    )
+    objects.pods = []
+    assert await command("logs migration", objects) is Exit.ERROR
 
 
 async def test_a_plan_asks_the_api_server_and_changes_nothing(tmp_path: Path) -> None:
