@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from . import orders
-from .apps import App, Object, find
+from .apps import App, Object, find, read
 from .client import Client
 from .console import Console
 from .exits import Exit
@@ -67,8 +67,15 @@ async def follow(
     if not to_the_end and not awaited.command:
         return _show(console, app, "Asked for. `kubectl inventory status` shows how it goes.", Exit.DONE, document)
     decide = judge if to_the_end else answer
+
+    async def look() -> App | None:
+        if awaited.command == "restart":
+            return await read(client, app.namespace, app.name)
+        found = await client.get(app.path)
+        return App(found) if found else None
+
     verdict = await wait(
-        lambda: client.get(app.path),
+        look,
         lambda found: decide(found, awaited),
         console.say if to_the_end else lambda _: None,
         args.timeout if to_the_end else ANSWER_SECONDS,

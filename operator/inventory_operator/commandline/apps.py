@@ -82,6 +82,15 @@ class Release:
     """What its Job found in the database, and when."""
     deployment: Object
 
+    @property
+    def old_pods(self) -> int:
+        """Pods that are to be replaced by ones of its present template, or whose replacements aren't available yet."""
+        status = self.deployment.get("status") or {}
+        if status.get("observedGeneration", 0) < self.deployment["metadata"].get("generation", 0):
+            return self.replicas
+        new = min(int(status.get("updatedReplicas", 0)), int(status.get("availableReplicas", 0)))
+        return max(self.replicas, int(status.get("replicas", 0))) - new
+
     def against(self, database: DatabaseSchema | None) -> tuple[str, ...]:
         """Why it can't run on this schema; empty also where that isn't known."""
         return objections(self.schema, database) if self.schema and database else ()

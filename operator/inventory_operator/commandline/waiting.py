@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..kube import UnreachableError
-from .apps import Object, hash_of
+from .apps import App, Object, hash_of
 from .exits import Exit
+
+T = TypeVar("T")
 
 INTERVAL_SECONDS = 0.5
 ANSWER_SECONDS = 5
@@ -37,9 +40,9 @@ class Verdict:
     said: str
 
 
-def answer(app: Object, awaited: Awaited) -> Verdict:
+def answer(app: App, awaited: Awaited) -> Verdict:
     """What the operator says of an order."""
-    status = app.get("status") or {}
+    status = app.status
     if _moved(status, awaited):
         return Verdict(Exit.DONE, str(status.get("message", "")))
     for each in status.get("commands") or ():
@@ -51,9 +54,9 @@ def answer(app: Object, awaited: Awaited) -> Verdict:
     return Verdict(None, "the operator has not answered yet")
 
 
-def judge(app: Object, awaited: Awaited) -> Verdict:
-    """How far it has come with what was asked for."""
-    status = app.get("status") or {}
+def judge(app: App, awaited: Awaited) -> Verdict:
+    """How far it has come with what was asked for. Of a restart only the app's releases tell that."""
+    status = app.status
     message = str(status.get("message", ""))
     if awaited.command:
         answered = answer(app, awaited)
@@ -65,10 +68,12 @@ def judge(app: Object, awaited: Awaited) -> Verdict:
         if awaited.command == "abort":
             given_up = _moved(status, awaited) or status.get("phase") == "Failed"
             return Verdict(Exit.DONE if given_up and not _is(status, "Reconciling") else None, message)
-    if awaited.release and hash_of(app["spec"]) != awaited.release:
+    if awaited.release and hash_of(app.spec) != awaited.release:
         return Verdict(Exit.REFUSED, "somebody has asked for another release meanwhile")
-    if status.get("observedGeneration", -1) < max(app["metadata"]["generation"], awaited.generation):
+    if status.get("observedGeneration", -1) < max(app.found["metadata"]["generation"], awaited.generation):
         return Verdict(None, "the operator has not seen the change yet")
+    if awaited.command == "restart" and app.stable and (old := app.stable.old_pods):
+        return Verdict(None, f"pods of revision {awaited.revision} that are still to be replaced: {old}")
     if _is(status, "Stalled"):
         return Verdict(Exit.REFUSED, message)
     if status.get("phase") == "Paused":
@@ -108,8 +113,8 @@ def _moved(status: Object, awaited: Awaited) -> bool:
 
 
 async def wait(
-    look: Callable[[], Awaitable[Object | None]],
-    judge: Callable[[Object], Verdict],
+    look: Callable[[], Awaitable[T | None]],
+    judge: Callable[[T], Verdict],
     say: Callable[[str], None],
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
@@ -119,8 +124,8 @@ async def wait(
     began, before = clock(), ""
     while True:
         try:
-            app = await look()
-            verdict = judge(app) if app is not None else Verdict(Exit.ERROR, "the InventoryApp is gone")
+            found = await look()
+            verdict = judge(found) if found is not None else Verdict(Exit.ERROR, "the InventoryApp is gone")
         except UnreachableError as error:
             verdict = Verdict(None, str(error))  # it may be back in a moment
         if verdict.code is not None:

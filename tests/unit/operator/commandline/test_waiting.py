@@ -6,20 +6,21 @@ from typing import Any
 
 import pytest
 from inventory_operator import status as operator
+from inventory_operator.commandline.apps import App
 from inventory_operator.commandline.exits import Exit
 from inventory_operator.commandline.waiting import Awaited, Verdict, answer, judge, wait
 from inventory_operator.kube import UnreachableError
 
 from ..world import World, a_report, an_app
-from .objects import HASHES, conditions, inventory_app
+from .objects import HASHES, at_rest, conditions, inventory_app
 
 Object = dict[str, Any]
 
 RELEASE = Awaited(release=HASHES[7], generation=3)
 
 
-def stands(**status: Any) -> Object:
-    return inventory_app(7, **status)
+def stands(**status: Any) -> App:
+    return App(inventory_app(7, **status))
 
 
 SERVES: Object = {"phase": "Healthy", "stableRevision": 7, "stableRelease": HASHES[7], "candidateRevision": None}
@@ -43,7 +44,7 @@ def test_a_release_is_complete_has_failed_waits_for_a_person_or_goes_on(status: 
 
 
 def test_a_release_that_another_change_has_overtaken_does_not_wait_for_ever() -> None:
-    verdict = judge(inventory_app(6), RELEASE)
+    verdict = judge(App(inventory_app(6)), RELEASE)
     assert verdict == Verdict(Exit.REFUSED, "somebody has asked for another release meanwhile")
 
 
@@ -69,7 +70,7 @@ def test_the_operators_word_on_an_order_is_passed_on(command: str, value: str, s
     world = before_contract()
     world.want(commands={command: value})
     app = told(world)
-    [said] = app["status"]["commands"]
+    [said] = app.status["commands"]
     assert said["state"] == state
     assert answer(app, Awaited(command=command, value=value, revision=1)) == Verdict(code, said["message"])
 
@@ -111,6 +112,33 @@ def test_an_abort_is_complete_when_nothing_is_under_way_although_the_release_cou
     assert judge(stands(**taken, phase="Failed", conditions=conditions(Stalled=True)), order).code is Exit.DONE
 
 
+@pytest.mark.parametrize(
+    ("seen", "replicas", "updated", "available", "code"),
+    [
+        (1, 4, 4, 4, None),
+        (2, 5, 1, 4, None),
+        (2, 4, 4, 3, None),
+        (2, 5, 4, 5, None),
+        (2, 4, 4, 4, Exit.DONE),
+    ],
+)
+def test_a_restart_is_complete_when_the_last_pod_is_a_new_one(
+    seen: int, replicas: int, updated: int, available: int, code: Exit | None
+) -> None:
+    order = Awaited(command="restart", value="7/t1", revision=7)
+    found = at_rest(conditions=conditions(Ready=True), commands=said("Done", "restart", "7/t1"))
+    stable = found.by_revision(7)
+    assert stable
+    stable.deployment["metadata"]["generation"] = 2
+    stable.deployment["status"] = {
+        "observedGeneration": seen,
+        "replicas": replicas,
+        "updatedReplicas": updated,
+        "availableReplicas": available,
+    }
+    assert judge(found, order).code is code
+
+
 CONTRACT = Awaited(command="contract", value="uid-1/1/1", revision=1, operation=1)
 
 
@@ -146,14 +174,15 @@ def before_contract() -> World:
     return world
 
 
-def told(world: World, passes: int = 8) -> Object:
+def told(world: World, passes: int = 8) -> App:
     """The app as the API server has it when the operator has gone as far as it can: status by the operator itself."""
     for _ in range(passes):
         observed = world.observed()
         decided = world.step()
         world.app = replace(world.app, status=operator.status(observed, decided, world.now))
         world.ready()
-    return {"metadata": {"generation": world.app.generation}, "spec": world.app.content, "status": world.app.status}
+    meta = {"generation": world.app.generation}
+    return App({"metadata": meta, "spec": world.app.content, "status": world.app.status})
 
 
 async def test_progress_is_said_once_and_the_end_is_returned() -> None:
