@@ -149,6 +149,8 @@ def _kept(app: App, revision: int) -> Release:
 
 
 def _next_operation(app: App) -> int:
+    if not app.spec.get("migrations"):  # the operator would wait for them for ever
+        raise Ended(Exit.REFUSED, f"{app.name} has no spec.migrations: its database is left alone")
     operation = app.status.get("operation") or {}
     number = int(operation.get("number", 0))
     if number and str(operation.get("stage", "")).lower() not in _ENDED:

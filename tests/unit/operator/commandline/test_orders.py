@@ -54,6 +54,15 @@ def test_no_work_is_ordered_while_another_is_under_way() -> None:
     refused(lambda: orders.restore(contracted(operation=going), 5), Exit.REFUSED, "contract 4 is under way")
 
 
+@pytest.mark.parametrize(
+    "make", [orders.contract, lambda app: orders.downgrade(app, 6), lambda app: orders.restore(app, 5)]
+)
+def test_no_work_is_ordered_on_a_database_that_the_app_leaves_alone(make: Callable[[App], orders.Order]) -> None:
+    app = contracted()
+    del app.spec["migrations"]
+    refused(lambda: make(app), Exit.REFUSED, "no spec.migrations")
+
+
 def test_before_a_contract_a_person_reads_who_can_not_come_back() -> None:
     assert orders.contract(at_rest()).warning == (
         "The contract migration c0002 can be undone by no rollback. Revisions 5 and 6 can't come back after it. "
