@@ -1,7 +1,7 @@
 """Failures that other tools have had, where a cluster has its part in them: docs/failure-modes.md has all sixteen."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 LOCK_KEY = 0x696E76656E746F72
 """Of the migrations; a person who migrates by hand has it too."""
+MIGRATING = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'inventory-migration/%'"
 
 
 def test_a_release_goes_through_although_every_watch_is_dead(serving_app: Installation) -> None:
@@ -50,6 +51,26 @@ def test_a_migration_job_that_is_deleted_midway_begins_again_and_is_applied_once
     assert victim["metadata"]["uid"] not in {
         pod["metadata"]["uid"] for pod in app.pods(f"job-name={first_job(revision)}")
     }
+
+
+def test_a_migration_pod_that_takes_long_to_end_has_no_successor_before_it_has_ended(
+    serving_app: Installation,
+) -> None:
+    """Its session hangs in the database, so that the command can't end it when the pod is told to go."""
+    app, revision = serving_app, serving_app.status["stableRevision"] + 1
+    job = {"job-name": first_job(revision)}
+    record = app.cluster.kube.recorder(f"/api/v1/namespaces/{app.namespace}/pods", seconds=1)
+    with app.traffic() as traffic, traffic.during("a migration pod that takes long to end"):
+        with lock_held(app):
+            app.apply(with_note(app, "migrated by a pod that takes long to end"))
+            with session_that_hangs(app):
+                [victim] = app.pods(f"job-name={first_job(revision)}")
+                app.cluster.kube.delete(app.pod_path(victim))
+                app.wait_for("its Job knows", lambda: job_status(app, first_job(revision)).get("terminating") == 1)
+        expect_end(app, app.app["spec"]["image"], revision)
+    seen = list(moments(record(), job))
+    assert max(sum(map(is_unfinished, pods)) for pods in seen) == 1
+    assert len({pod["metadata"]["uid"] for pods in seen for pod in pods}) == 2
 
 
 @pytest.mark.parametrize("kind", ["Job", "Deployment"])
@@ -185,6 +206,26 @@ def lock_held(app: Installation) -> Iterator[None]:
 
 
 @contextmanager
+def session_that_hangs(app: Installation) -> Iterator[None]:
+    """The database's end of a migration that waits for the lock does nothing, and its client has asked it something."""
+    pid = app.wait_for("it is connected", lambda: asked(app, MIGRATING))
+    postgres = ("exec", f"{NAME}-postgres-0", "--", "sh", "-c")
+    app.kubectl(*postgres, f"kill -STOP {pid}")
+    try:
+        # It asks for the lock every second, which the server tells of if it can.
+        app.wait_for("it gets no answer", lambda: asked(app, f"{MIGRATING} AND now() - query_start > interval '3 s'"))
+        yield
+    finally:
+        app.kubectl(*postgres, f"kill -CONT {pid}")
+
+
+def asked(app: Installation, sql: str) -> str:
+    """What the superuser of the chart's PostgreSQL gets to see."""
+    psql = ("psql", "--no-psqlrc", "-At", "--username=postgres", "--dbname=inventory", f"--command={sql}")
+    return app.kubectl("exec", f"{NAME}-postgres-0", "--", *psql).strip()
+
+
+@contextmanager
 def canary(app: Installation, step: Object, **judge: object) -> Iterator[None]:
     """A strategy of half of the pods, and a step after that, for some time."""
     rolling = app.app["spec"]["strategy"]["rolling"]
@@ -228,6 +269,27 @@ def with_note(app: Installation, note: str, **migrations: object) -> Object:
 
 def pod_runs(app: Installation, job: str) -> bool:
     return any(pod["status"]["phase"] == "Running" for pod in app.pods(f"job-name={job}"))
+
+
+def job_status(app: Installation, job: str) -> Object:
+    found = app.cluster.kube.request("GET", f"/apis/batch/v1/namespaces/{app.namespace}/jobs/{job}")
+    return dict(found.get("status") or {})
+
+
+def moments(events: Iterable[Object], labels: Mapping[str, str], pods: Iterable[Object] = ()) -> Iterator[list[Object]]:
+    """The pods with these labels after each event of a watch; `pods` were there before."""
+    there = {pod["metadata"]["uid"]: pod for pod in pods}
+    for event in events:
+        pod = event["object"]
+        if labels.items() <= pod["metadata"].get("labels", {}).items():
+            there[pod["metadata"]["uid"]] = pod
+            if event["type"] == "DELETED":
+                del there[pod["metadata"]["uid"]]
+            yield list(there.values())
+
+
+def is_unfinished(pod: Object) -> bool:
+    return pod["status"]["phase"] not in ("Succeeded", "Failed")
 
 
 def ready_pods(app: Installation, release: str) -> int:
