@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,24 +22,18 @@ def tightened(installations: Installations) -> Installation:
 
     It waits for an order, and backs up first. Helm's revision 1 is the release before.
     """
-    app = installations.serving(
-        lambda app: backs_up(app) and not app.status["schema"]["contract"],
-        app={"migrations": {"backup": backup(installations.cluster)}},
-    )
-    app.create_claim(CLAIM)
-    if app.app["spec"]["image"] != app.cluster.image("tightened"):
-        app.release("tightened")
-        app.wait_until_at_rest()
-    return app
+    return at_tightened(installations, lambda app: not app.status["schema"]["contract"])
 
 
 @pytest.fixture
-def contracted(tightened: Installation) -> Installation:
-    app = tightened
-    with app.traffic() as traffic, traffic.during("a backup and a contract by order"):
-        app.order("contract", ordered("contract", app.status["message"]))
-        app.wait_for("it is contracted", lambda: app.status["schema"]["contract"] == "c9002")
-        app.wait_until_serving()
+def contracted(installations: Installations) -> Installation:
+    """The same, after that contract."""
+    app = at_tightened(installations, lambda app: not app.status["schema"]["contract"] or "backup" in serving(app))
+    if not app.status["schema"]["contract"]:
+        with app.traffic() as traffic, traffic.during("a backup and a contract by order"):
+            app.order("contract", ordered("contract", app.status["message"]))
+            app.wait_for("it is contracted", lambda: app.status["schema"]["contract"] == "c9002")
+            app.wait_until_serving()
     return app
 
 
@@ -70,6 +64,26 @@ def test_a_backup_that_fails_stops_the_contract_and_says_so(tightened: Installat
     assert ordered("contract", app.status["message"]) != order, "the next one is told"
 
 
+def test_a_rollback_past_a_contract_is_refused_and_the_release_that_it_names_serves_at_once(
+    contracted: Installation,
+) -> None:
+    app, before = contracted, contracted.status
+    pods = app.pods_of(before["stableRelease"])
+    with app.traffic() as traffic, traffic.during("a rollback that is refused, and what is to be applied instead"):
+        status = refused_rollback(app)
+        found = re.search(r"apply revision (\d+) \((\S+)\), which runs on this schema", status["message"])
+        assert found, status["message"]
+        [named] = [each for each in status["history"] if each["revision"] == int(found[1])]
+        assert named["image"] == found[2]
+        jobs = app.jobs()
+        succeed(app, app.rollback(app.helm_revisions[named["release"]]))
+        after = app.wait_until_serving()
+    assert after["stableRelease"] == named["release"]
+    assert app.jobs() == jobs
+    assert app.pods_of(named["release"]) == pods
+    assert {by for _, by in traffic.answers} == {named["release"]}
+
+
 def test_a_rollback_past_a_contract_is_refused_and_a_downgrade_makes_way_for_it(contracted: Installation) -> None:
     app, before = contracted, contracted.applied("c9002")
     with app.traffic() as traffic:
@@ -84,7 +98,7 @@ def test_a_rollback_past_a_contract_is_refused_and_a_downgrade_makes_way_for_it(
 
 def test_a_rollback_past_a_contract_is_refused_and_a_restore_makes_way_for_it(contracted: Installation) -> None:
     app, before = contracted, contracted.applied("c9002")
-    taken = app.status["history"][0]["backup"]
+    taken = serving(app)["backup"]
     assert taken.startswith(f"{CLAIM}/{NAME}-")
     early = app.query("SELECT sku FROM items ORDER BY id")
     late = uuid.uuid4().hex
@@ -148,6 +162,22 @@ def test_a_contract_waits_for_a_backup_by_cloudnativepg(tightened: Installation,
         name = backed_up("completed")
     assert app.status["history"][0]["backup"].endswith(name)
     assert app.status["schema"]["contract"] == "c9002"
+
+
+def at_tightened(installations: Installations, fits: Callable[[Installation], bool]) -> Installation:
+    backs_up_first = {"migrations": {"backup": backup(installations.cluster)}}
+    app = installations.serving(lambda app: backs_up(app) and fits(app), app=backs_up_first)
+    app.create_claim(CLAIM)
+    if app.app["spec"]["image"] != app.cluster.image("tightened"):
+        app.release("tightened")
+        app.wait_until_at_rest()
+    return app
+
+
+def serving(app: Installation) -> Object:
+    """The release that serves, as the history has it."""
+    found: Object = next(each for each in app.status["history"] if each["outcome"] == "Stable")
+    return found
 
 
 def refused_rollback(app: Installation) -> Object:
