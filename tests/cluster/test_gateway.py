@@ -26,6 +26,10 @@ CRDS = ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegran
 GROUP = "gateway.networking.k8s.io"
 REQUESTS = 400
 """Answers that show a share to a few per cent."""
+ENOUGH = 40
+"""Answers that show who serves."""
+UNCHANGED = ("phase", "message", "stableRevision", "stableRelease", "history", "conditions")
+"""Of the status, by an order that has nothing to do."""
 TO_THE_FRONT = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/"}}
 OTHERS = [
     {
@@ -172,6 +176,27 @@ def test_what_a_third_party_sets_is_left_so_and_said_and_an_abort_brings_all_req
     expect_as_given(gateway, given)
 
 
+def test_an_abort_with_nothing_under_way_is_stale_and_changes_nothing(gateway: Gateway) -> None:
+    app, stable = gateway.app, gateway.app.status["stableRelease"]
+    [route, _] = yaml.safe_load_all(SAMPLE.read_text())
+    apply(app, "platform", route)
+    app.apply(app.specs[stable])
+    before = app.wait_until_serving()
+    app.wait_until_at_rest()
+    gateway.wait_until_divided(stable, 100)
+    given, made, pods = gateway.route(), generations(app), app.pods_of(stable)
+    with gateway.traffic() as traffic, traffic.during("an abort with nothing under way"):
+        for revision in ("0", str(before["stableRevision"])):
+            app.order("abort", revision)
+            said = {"command": "abort", "value": revision, "state": "Stale"}
+            app.wait_for("it is said to be stale", partial(says, app, said))
+        app.wait_for("answers since then", partial(enough_since, traffic, len(traffic.answers)))
+    after = app.status
+    assert {key: after[key] for key in UNCHANGED} == {key: before[key] for key in UNCHANGED}
+    assert (gateway.route()["spec"], generations(app), app.pods_of(stable)) == (given["spec"], made, pods)
+    assert {by for _, by in traffic.answers} == {stable}
+
+
 def gateway_objects(gateway: Gateway) -> list[Object]:
     """A Gateway that Traefik serves on its port, by the name that the sample gives it."""
     namespace = gateway.app.namespace
@@ -212,6 +237,20 @@ def at(app: Installation, weight: int, step: int) -> bool:
     """Whether the release is in this step, with this weight."""
     status = app.status
     return bool(status.get("weight") == weight and status.get("step") == step)
+
+
+def generations(app: Installation) -> dict[str, int]:
+    """Of each Deployment; it grows when something else is asked of it."""
+    return {release: found["metadata"]["generation"] for release, found in app.deployments().items()}
+
+
+def says(app: Installation, said: Object) -> bool:
+    """Whether the status has an order with all of this."""
+    return any(said.items() <= each.items() for each in app.status.get("commands", ()))
+
+
+def enough_since(traffic: Traffic, seen: int) -> bool:
+    return len(traffic.answers) >= seen + ENOUGH
 
 
 def without_weights(rules: list[Object], left_out: str = "") -> list[Object]:
