@@ -15,6 +15,8 @@ SERVICE = dict(each.split("=") for each in SERVICE_PODS.split(","))
 PODS = 2
 WEIGHT = 25
 TIMEOUT = "nginx.ingress.kubernetes.io/proxy-read-timeout"
+FOLLOWS_SECONDS = 30
+"""Of a change of an Ingress no watch tells."""
 ASKED = 20
 """Requests none of which goes the right way by chance."""
 FAILING_GATE = {"gate": {"args": ["smoke", "--url", "http://127.0.0.1:9"]}}
@@ -194,6 +196,23 @@ def test_a_cookie_leads_to_the_candidate_or_away_from_it_and_its_ingress_follows
         app.order("abort", str(status["candidateRevision"]))
         app.wait_until_failed("Aborted")
         app.wait_for("it is gone", lambda: app.cluster.kube.get(ingress_path(app, f"{NAME}-canary")) is None)
+
+
+@pytest.mark.parametrize(("held", "timeout", "path"), [("paused", "332", "/readyz"), ("frozen", "333", "/metrics")])
+def test_the_canary_ingress_follows_the_stable_one_while_a_release_is_held(
+    app: Installation, held: str, timeout: str, path: str
+) -> None:
+    with app.traffic() as traffic, traffic.during(f"a {held} canary whose Ingress is edited"):
+        if held == "frozen":
+            app.edit(rollback="Freeze", strategy={"canary": by_ingress([{"weight": WEIGHT}, FAILING_GATE])})
+            app.edit(config={"NOTE": "frozen by ingress"})
+            app.wait_until_failed("GateFailed")
+        else:
+            canary_under_way(app, "paused by ingress")
+            app.edit(paused=True)
+            app.wait_until_waiting("Paused")
+        edit_ingress(app, timeout, path)
+        app.wait_for("the canary Ingress is in step", lambda: in_step(app, timeout, path), seconds=FOLLOWS_SECONDS)
 
 
 # --- what is done -------------------------------------------------------------------------------------------------
