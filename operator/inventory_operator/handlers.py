@@ -11,7 +11,7 @@ import kopf
 from kopf._cogs.structs.bodies import BodyEssence
 
 from .kube import PAGE, ApiError, Kube, UnreachableError, version
-from .model import GROUP, LABEL_APP, PLURAL, VERSION
+from .model import GROUP, LABEL_APP, PLURAL, VERSION, Phase
 from .observe import apps_path
 from .queue import Key, Queue
 
@@ -60,7 +60,7 @@ class Roundup:
                 async for meta in self._kube.metadata(apps_path(namespace)):
                     key = meta["namespace"], meta["name"]
                     if self._asked.is_news(key, meta):
-                        self._queue.add(key)
+                        self._queue.add(key, may_wait=True)
             except ApiError as error:
                 log.warning("the InventoryApps of %s can't be listed: %s", namespace or "all namespaces", error)
             except UnreachableError as error:
@@ -74,20 +74,28 @@ def register(registry: kopf.OperatorRegistry, queue: Queue, kube: Kube, asked: A
     """Watch the apps and, by label, what belongs to them. Whoever looks because of an event sees what it told."""
 
     # Coroutines, or Kopf would call them in threads, and the queue belongs to the event loop.
-    async def app_event(type: str | None, namespace: str | None, name: str | None, meta: kopf.Meta, **_: Any) -> None:
+    async def app_event(
+        type: str | None, namespace: str | None, name: str | None, meta: kopf.Meta, status: kopf.Status, **_: Any
+    ) -> None:
         key = (namespace or "", name or "")
         # Without a type it was there when the watch began, maybe anew: it may have missed something, of others too.
         if asked.is_news(key, meta) or type in (None, "DELETED"):
-            queue.add(key)
+            serves = status.get("phase") == Phase.HEALTHY and status.get("observedGeneration") == meta.get("generation")
+            queue.add(key, may_wait=type is None and serves)
         if type == "DELETED":
             asked.forget(key)
 
     async def child_event(
-        resource: kopf.Resource, namespace: str | None, labels: kopf.Labels, body: kopf.Body, **_: Any
+        type: str | None,
+        resource: kopf.Resource,
+        namespace: str | None,
+        labels: kopf.Labels,
+        body: kopf.Body,
+        **_: Any,
     ) -> None:
         kube.heard(resource.get_url(namespace=body.metadata.namespace), body)
         if kube.is_news(body):
-            queue.add((namespace or "", labels[LABEL_APP]))
+            queue.add((namespace or "", labels[LABEL_APP]), may_wait=type is None)
 
     kopf.on.login(registry=registry)(login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(app_event)

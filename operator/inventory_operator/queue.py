@@ -1,6 +1,7 @@
 """A coalescing queue of keys: a burst of events is one reconcile, and no key is ever worked on twice at a time."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 
@@ -26,19 +27,21 @@ class Queue:
     def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
         self._work = work
         self._workers = workers
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._dirty: set[Key] = set()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
+        self._dirty: dict[Key, bool] = {}
+        """Keys that wait for their turn, and whether they may wait."""
         self._busy: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
 
-    def add(self, key: Key) -> None:
-        """Work on this key soon."""
+    def add(self, key: Key, *, may_wait: bool = False) -> None:
+        """Work on this key soon; one that may wait comes after all others, as those that a start finds at rest."""
         self._cancel_timer(key)
-        if key not in self._dirty:
-            self._dirty.add(key)
+        if self._dirty.get(key, True) > may_wait or key not in self._dirty:
+            self._dirty[key] = may_wait
             if key not in self._busy:
-                self._ready.put_nowait(key)
+                self._put(key)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -48,8 +51,10 @@ class Queue:
 
     async def _worker(self) -> None:
         while True:
-            key = await self._ready.get()
-            self._dirty.discard(key)
+            _, _, key = await self._ready.get()
+            if key in self._busy or key not in self._dirty:
+                continue  # its turn came sooner than was thought at first
+            del self._dirty[key]
             self._busy.add(key)
             try:
                 after = await self._work(key)
@@ -61,9 +66,12 @@ class Queue:
                 self._failures.pop(key, None)
             self._busy.discard(key)
             if key in self._dirty:
-                self._ready.put_nowait(key)
+                self._put(key)
             elif after is not None:
                 self._timers[key] = asyncio.get_running_loop().call_later(after, self.add, key)
+
+    def _put(self, key: Key) -> None:
+        self._ready.put_nowait((self._dirty[key], next(self._numbers), key))
 
     def _cancel_timer(self, key: Key) -> None:
         timer = self._timers.pop(key, None)

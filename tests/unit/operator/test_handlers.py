@@ -21,8 +21,12 @@ class Watch:
     def __init__(self) -> None:
         registry = kopf.OperatorRegistry()
         queue = Queue(cast(Any, None), 0)
-        self._added: list[Key] = []
-        queue.add = self._added.append  # type: ignore[method-assign,assignment]
+        self._added: dict[Key, bool] = {}
+
+        def add(key: Key, *, may_wait: bool = False) -> None:
+            self._added[key] = may_wait
+
+        queue.add = add  # type: ignore[method-assign]
         handlers.register(registry, queue, Kube(cast(ApiClient, None)), Asked())
         [self._tell] = [
             handler.fn
@@ -30,11 +34,18 @@ class Watch:
             if handler.selector and handler.selector.group == GROUP
         ]
 
-    async def tells(self, event: str | None, meta: dict[str, Any], key: Key = KEY) -> bool:
+    async def tells(
+        self, event: str | None, meta: dict[str, Any], key: Key = KEY, status: dict[str, Any] | None = None
+    ) -> bool:
         self._added.clear()
-        await cast(Any, self._tell)(type=event, namespace=key[0], name=key[1], meta=meta)
+        await cast(Any, self._tell)(type=event, namespace=key[0], name=key[1], meta=meta, status=status or {})
         assert set(self._added) <= {key}
         return bool(self._added)
+
+    @property
+    def may_wait(self) -> bool:
+        """What was told last wants a look, but any other first."""
+        return any(self._added.values())
 
 
 @pytest.fixture
@@ -76,6 +87,21 @@ async def test_another_app_wants_its_own(watch: Watch) -> None:
 
 async def test_a_watch_that_begins_anew_may_have_missed_something(watch: Watch) -> None:
     assert await watch.tells(None, BEFORE)
+
+
+async def test_of_what_is_there_at_the_start_only_what_serves_as_asked_for_may_wait(watch: Watch) -> None:
+    at_rest = {"phase": "Healthy", "observedGeneration": 3}
+    assert await watch.tells(None, BEFORE, status=at_rest)
+    assert watch.may_wait
+    for event, status in (
+        (None, {}),
+        (None, at_rest | {"phase": "Progressing"}),
+        (None, at_rest | {"phase": "Paused"}),
+        (None, at_rest | {"observedGeneration": 2}),
+        ("ADDED", at_rest),
+    ):
+        assert await watch.tells(event, BEFORE | {"uid": str(status) + str(event)}, status=status)
+        assert not watch.may_wait
 
 
 async def test_an_app_that_is_gone_wants_one_and_is_forgotten(watch: Watch) -> None:

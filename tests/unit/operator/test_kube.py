@@ -131,13 +131,14 @@ async def told(kube: Kube, version: str) -> list[object]:
     """What is to be looked at when the watch tells of a Deployment of app a."""
     registry, asked = kopf.OperatorRegistry(), list[object]()
     queue = Queue(cast(Any, None), 0)
-    queue.add = asked.append  # type: ignore[method-assign,assignment]
+    queue.add = lambda key, **_: asked.append(key)  # type: ignore[method-assign]
     handlers.register(registry, queue, kube, handlers.Asked())
     body = kopf.Body({"metadata": {"resourceVersion": version, "uid": "uid-1", "namespace": "shop", "labels": LABELS}})
     resource = kopf.Resource("apps", "v1", "deployments", namespaced=True)
     for handler in registry._watching.get_all_handlers():
         if handler.selector and handler.selector.group == "apps":
-            await cast(Any, handler.fn)(resource=resource, namespace="shop", labels=body.metadata.labels, body=body)
+            meta = {"namespace": "shop", "labels": body.metadata.labels}
+            await cast(Any, handler.fn)(type="MODIFIED", resource=resource, body=body, **meta)
     return asked
 
 

@@ -46,7 +46,7 @@ class Added(Queue):
     def __init__(self) -> None:
         self.keys: list[Key] = []
 
-    def add(self, key: Key) -> None:
+    def add(self, key: Key, *, may_wait: bool = False) -> None:
         self.keys.append(key)
 
 
