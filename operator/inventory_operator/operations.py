@@ -366,8 +366,8 @@ class _Work:
 def ways_out(observed: Observed, target: Deployment, database: DatabaseSchema) -> str:
     """The three ways for a release that the schema shuts out: one that fits, the downgrade, the restore."""
     app, number = observed.app, observed.operation_number + 1
-    others = [d for d in observed.releases if d is not target and d.record.stage is not Stage.FAILED]
-    fit = [d for d in others if _fits(d.record, database)]
+    served = [d for d in observed.releases if d is not target and (d.record.served or d.record.stage is Stage.PROMOTED)]
+    fit = [d for d in served if _fits(d.record, database)]
     best = max(fit, key=lambda d: d.record.revision, default=None)
     newest = f"apply revision {best.record.revision} ({best.record.image})" if best else "apply a newer release"
     down = f"inventory.dev/downgrade={app.uid}/{target.record.revision}/{number}"

@@ -128,7 +128,10 @@ class Reconciler:
         metrics.APPS.note(observed, decided)
         if cut_short or any(isinstance(action, SetTraffic | EndTraffic) for action in decided.actions):
             return 0.0  # of a weight no watch tells
-        pause = resync_seconds(len(metrics.APPS)) if at_rest and not decided.actions else FOLLOW_UP_SECONDS
+        # What a canary Ingress is derived from isn't watched either, and it is to be kept in step.
+        routed = observed.traffic is not None and observed.traffic.present
+        at_rest = at_rest and not decided.actions and not routed
+        pause = resync_seconds(len(metrics.APPS)) if at_rest else FOLLOW_UP_SECONDS
         return min(pause, decided.check_after) if decided.check_after is not None else pause
 
     async def _say(self, observed: Observed, error: Exception, now: datetime, told: "_Told") -> None:

@@ -252,6 +252,24 @@ def test_a_rollback_past_a_contract_is_refused_with_its_three_ways_out() -> None
     assert world.stable.serving == 2
 
 
+def test_the_release_that_fits_and_is_named_has_served() -> None:
+    world = contracted(progress_deadline=30)
+    world.want(image="registry.test/api:bad", commands={})
+    for _ in range(3):
+        world.step()
+    if any(job.active for job in world.jobs.values()):
+        world.finish_job(after("c0001"))
+    for seconds in (1, 31, 1):
+        world.pass_time(seconds)
+        world.step()
+    assert world.target.record.stage is Stage.FAILED
+    world.want(image=NEW)
+    go(world)
+    refused(world)
+    world.finish_job(a_report("refused", "0001", "0001 0002", "no", contract_schema="c0001"), failed=True)
+    assert "apply revision 2 (registry.test/api:2), which runs on this schema" in go(world).outcome.message
+
+
 def test_a_downgrade_makes_way_and_the_release_that_was_refused_comes() -> None:
     world = contracted()
     refused(world)

@@ -9,8 +9,9 @@ import pytest
 from inventory_operator.kube import ApiError
 from inventory_operator.lease import LostLeaseError
 from inventory_operator.model import App, Emit
-from inventory_operator.observe import app_path
+from inventory_operator.observe import app_path, observe
 from inventory_operator.reconcile import Reconciler, is_answered, resync_seconds
+from inventory_operator.routing import canary_ingress
 from inventory_operator.webhook import Webhook
 
 from .api_server import ApiServer, Object
@@ -40,8 +41,8 @@ class Answering(ApiServer):
         found = await super().request(method, path, body, kind, accept, **query)
         if path == f"{APP}/status":
             self.objects[APP] = merged(self.objects[APP], body or {})
-        if path == SERVICE and method == "PATCH":
-            found = merged({"metadata": {"uid": "uid-s", "resourceVersion": str(len(self.written))}}, body or {})
+        if path in (SERVICE, f"{SERVICE}-candidate") and method == "PATCH":
+            found = merged({"metadata": {"uid": path, "resourceVersion": str(len(self.written))}}, body or {})
             self.objects[path] = found
         if path.startswith(DEPLOYMENTS) and method != "GET":
             where = path if method == "PATCH" else f"{DEPLOYMENTS}/{found['metadata']['name']}"
@@ -233,6 +234,22 @@ async def test_what_was_done_before_something_failed_is_told_to_everybody() -> N
 @pytest.mark.parametrize(("apps", "seconds"), [(0, 300), (3000, 300), (10_000, 1000)])
 def test_all_apps_at_rest_together_are_looked_at_ten_times_a_second_at_most(apps: int, seconds: float) -> None:
     assert resync_seconds(apps) == seconds
+
+
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
+INGRESS = f"{INGRESSES}/shop"
+
+
+async def test_what_is_derived_from_somebody_elses_is_compared_with_it_every_few_seconds() -> None:
+    server = a_server(strategy={"canary": {"ingress": {"name": "shop"}}}, paused=True)
+    service = {"service": {"name": "inventory", "port": {"name": "http"}}}
+    server.objects[INGRESS] = {"metadata": {"name": "shop"}, "spec": {"defaultBackend": service}}
+    assert await Reconciler(server).reconcile(("shop", "inventory")) == 300
+    found = await observe(server, "shop", "inventory")
+    assert found
+    canary = canary_ingress(found.app, server.objects[INGRESS], 0)
+    server.objects[f"{INGRESSES}/inventory-canary"] = canary
+    assert await Reconciler(server).reconcile(("shop", "inventory")) == 5
 
 
 async def test_a_job_is_decided_only_by_a_look_of_its_own() -> None:

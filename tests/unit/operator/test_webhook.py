@@ -12,9 +12,8 @@ from inventory_operator.model import Emit
 from inventory_operator.reconcile import Reconciler
 from inventory_operator.webhook import WAITING, Webhook, body
 
-from .api_server import Object
 from .running_operator import Served, running_operator
-from .test_reconcile import APP, SERVICE, Answering, a_server
+from .test_reconcile import APP, Answering, a_server
 from .world import an_app
 
 BEGUN = Emit("Normal", "ReleaseBegun", "Revision 2 begins: api:2")
@@ -93,17 +92,6 @@ async def test_a_receiver_that_is_away_holds_nothing_up_and_costs_bounded_memory
     assert webhook._messages.qsize() == WAITING
 
 
-class WithCandidate(Answering):
-    """The candidate's Service is kept too."""
-
-    async def request(self, method: str, path: str, *args: Any, **query: Any) -> Object:
-        found = await super().request(method, path, *args, **query)
-        if method == "PATCH" and path == f"{SERVICE}-candidate":
-            found["metadata"] |= {"uid": path, "resourceVersion": str(len(self.written))}
-            self.objects[path] = found
-        return found
-
-
 class Releases:
     """Releases of an app, and what is posted of them."""
 
@@ -139,7 +127,7 @@ class Releases:
 
 async def test_releases_that_begin_wait_for_a_person_end_and_fail_are_told_each_once() -> None:
     strategy = {"canary": {"steps": [{"weight": 50}, {"pause": {}}]}}
-    server = WithCandidate(a_server(strategy=strategy).objects)
+    server = a_server(strategy=strategy)
     async with receiver() as (url, got):
         releases = Releases(server, url, got)
         async with running(releases.webhook):
