@@ -110,12 +110,12 @@ def test_a_canary_is_promoted_held_given_up_and_tried_again(careful_app: Install
         app.edit(config={"NOTE": "held"})
         app.wait_until_waiting("Paused")
         assert "candidateRevision" not in app.status, "nothing begins"
-        assert "waits at step 2 of 2" in inventory(app, "resume", "--wait", code=4).output
+        assert "step 2 of 2" in inventory(app, "resume", "--wait", code=4).output
 
         assert "no failed release" in inventory(app, "retry", code=3).said
         inventory(app, "abort", "--wait")
         assert app.status["stableRevision"] == before + 1
-        assert "waits at step 2 of 2" in inventory(app, "retry", "--wait", code=4).output
+        assert "step 2 of 2" in inventory(app, "retry", "--wait", code=4).output
         inventory(app, "promote", "--full", "--wait")
         assert app.serving()
     assert app.status["stableRevision"] == before + 3
@@ -185,12 +185,14 @@ def test_logs_and_a_watched_status_are_those_of_the_cluster(careful_app: Install
     )
     with started(app, "status", "--watch") as watch:
         assert watch.stdout
-        first_line = watch.stdout.readline()
+        first_line = line = watch.stdout.readline()
+        while line and f"revision {status['stableRevision']}  stable" not in line:
+            line = watch.stdout.readline()
         watch.send_signal(signal.SIGINT)
-        rest, _ = watch.communicate()
+        watch.communicate()
     assert watch.returncode == INTERRUPTED
     assert first_line == f"{NAME} in {app.namespace}: Healthy\n"
-    assert f"revision {status['stableRevision']}  stable" in rest
+    assert line, "it shows the release that serves"
 
 
 def test_kubectl_completes_apps_and_revisions_of_the_cluster(careful_app: Installation) -> None:

@@ -165,7 +165,9 @@ def test_what_a_third_party_sets_is_left_so_and_said_and_an_abort_brings_all_req
         app.wait_for("it is said", lambda: said in app.status["message"])
         gateway.wait_until_divided(status["candidateRelease"], 50)
         app.order("abort", "0")
-        app.wait_for("it has looked again", lambda: "abort" in [each["command"] for each in app.status["commands"]])
+        app.wait_for(
+            "it has looked again", lambda: "abort" in [each["command"] for each in app.status.get("commands") or ()]
+        )
         assert gateway.weights() == {NAME: 50, f"{NAME}-candidate": 50}
 
         set_weights(gateway, 70, 30)

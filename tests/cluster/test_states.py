@@ -243,7 +243,9 @@ def look_again(app: Installation) -> None:
     """Returns when the operator has seen the app as it is now."""
     order = f"0/{uuid.uuid4().hex}"
     app.order("restart", order)
-    app.wait_for("the operator has looked", lambda: order in [each["value"] for each in app.status["commands"]])
+    app.wait_for(
+        "the operator has looked", lambda: order in [each["value"] for each in app.status.get("commands") or ()]
+    )
 
 
 def by_ingress(steps: list[Object], **options: str) -> Object:
