@@ -51,13 +51,14 @@ class Roundup:
         """No namespaces: all of them."""
         self._kube, self._namespaces, self._queue, self._asked = kube, namespaces, queue, asked
         self.succeeded = False
-        """Once, for one namespace at least: the API server answers, and the CRD is there."""
+        """Once, in part at least: the API server answers, and the CRD is there."""
 
     async def look(self) -> None:
         """A namespace that can't be read, as one that is gone, keeps none of the others from being looked at."""
         for namespace in self._namespaces or [""]:
             try:
                 async for meta in self._kube.metadata(apps_path(namespace)):
+                    self.succeeded = True
                     key = meta["namespace"], meta["name"]
                     if self._asked.is_news(key, meta):
                         self._queue.add(key, may_wait=True)

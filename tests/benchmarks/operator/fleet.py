@@ -12,6 +12,8 @@ from tests.benchmarks.operator.watching import Seen
 
 _SETTLE_SECONDS = 15
 """For what comes after the last app is complete; an app at rest is looked at far later."""
+_REST_SECONDS = 900
+"""The cluster's own controllers tell of ten thousand new objects for minutes."""
 _GROWTH_GOAL = 1.5
 """More would not be by chance: an app may cost as much in a large fleet as in a small one."""
 RESTART_GOAL_SECONDS = 3.0
@@ -64,9 +66,12 @@ def linear(name: str, found: Mapping[int, Size], *, judged: bool) -> Lines:
 
 def idle(bench: Bench, size: int, our: Operator, *others: Operator) -> Lines:
     """Nothing happens, and our operator writes nothing."""
-    time.sleep(_SETTLE_SECONDS)
+    versions: set[tuple[str, str]] = set()
+    deadline = time.monotonic() + _REST_SECONDS
+    while (present := _versions(bench)) != versions and time.monotonic() < deadline:
+        versions = present
+        time.sleep(_SETTLE_SECONDS)
     before = [(operator.figures(), operator.cpu()) for operator in (our, *others)]
-    versions = _versions(bench)
     time.sleep(bench.idle)
     changed = len(_versions(bench) ^ versions)
     for operator, (figures, cpu) in zip((our, *others), before, strict=True):
@@ -92,10 +97,12 @@ def restart(size: int, operator: Operator, goal: float = float("inf")) -> Lines:
     for which in ("restart", "once more, restart"):
         operator.stop()
         began = time.monotonic()
-        ready = operator.start()
-        operator.until(lambda: operator.figures().passes >= 1)
+        operator.start()
+        operator.until(lambda: operator.passes_yet() >= 1)
         first = time.monotonic() - began
-        line = f"{size:>6,} apps, {which} of {operator.name}: ready after {ready:.2f} s, first pass {first:.2f} s"
+        operator.until(operator.is_ready)
+        ready = time.monotonic() - began
+        line = f"{size:>6,} apps, {which} of {operator.name}: first pass {first:.2f} s, ready after {ready:.2f} s"
         if which == "restart":
             operator.until(lambda: operator.figures().passes >= size)
             line += f", {size:,} passes {time.monotonic() - began:.1f} s, {operator.peak():.0f} MiB at most"
