@@ -79,7 +79,7 @@ def test_a_rollback_past_a_contract_is_refused_and_the_release_that_it_names_ser
         succeed(app, app.rollback(app.helm_revisions[named["release"]]))
         after = app.wait_until_serving()
     assert after["stableRelease"] == named["release"]
-    assert app.jobs() == jobs
+    assert set(app.jobs()) <= set(jobs), "no Job is needed; one of a number that is past may be forgotten"
     assert app.pods_of(named["release"]) == pods
     assert {by for _, by in traffic.answers} == {named["release"]}
 
@@ -130,7 +130,7 @@ def test_orders_that_were_given_once_are_not_carried_out_again(contracted: Insta
     app.order("contract", order)
     found = app.wait_for("it is said", lambda: [c for c in app.status.get("commands", ()) if c["value"] == order])
     assert [each["state"] for each in found] == ["Done"]
-    assert app.jobs() == jobs
+    assert set(app.jobs()) <= set(jobs), "no Job is needed; one of a number that is past may be forgotten"
     assert app.applied("c9002") == applied
     succeed(app, app.upgrade(app={"config": {"NOTE": "a release after a contract"}}))
 
