@@ -38,7 +38,7 @@ class Queue:
     def add(self, key: Key, *, may_wait: bool = False) -> None:
         """Work on this key soon; one that may wait comes after all others, as those that a start finds at rest."""
         self._cancel_timer(key)
-        if self._dirty.get(key, True) > may_wait or key not in self._dirty:
+        if key not in self._dirty or self._dirty[key] > may_wait:
             self._dirty[key] = may_wait
             if key not in self._busy:
                 self._put(key)

@@ -77,45 +77,45 @@ async def test_work_that_raises_is_done_again() -> None:
     assert tries == [A, A]
 
 
+class Held:
+    """Work that tells which keys it was called for, and goes on when it may."""
+
+    def __init__(self) -> None:
+        self.go, self.looks = asyncio.Event(), asyncio.Queue[Key]()
+
+    async def work(self, key: Key) -> None:
+        self.looks.put_nowait(key)
+        await self.go.wait()
+
+
 async def test_what_may_wait_comes_after_all_others_and_each_once() -> None:
-    go, looks = asyncio.Event(), asyncio.Queue[Key]()
-    first, many = ("shop", "first"), [("shop", str(number)) for number in range(5)]
-
-    async def work(key: Key) -> None:
-        looks.put_nowait(key)
-        await go.wait()
-
-    async with asyncio.timeout(5), running(work, workers=1) as queue:
+    held, first, many = Held(), ("shop", "first"), [("shop", str(number)) for number in range(5)]
+    async with asyncio.timeout(5), running(held.work, workers=1) as queue:
         queue.add(first)
-        found = [await looks.get()]
+        found = [await held.looks.get()]
         for key in many:
             queue.add(key, may_wait=True)
         queue.add(A)
         queue.add(many[3])  # it may wait no longer
         queue.add(many[4], may_wait=True)
         queue.add(A, may_wait=True)
-        go.set()
-        found += [await looks.get() for _ in range(6)]
+        held.go.set()
+        found += [await held.looks.get() for _ in range(6)]
         queue.add(B, may_wait=True)
-        found.append(await looks.get())
+        found.append(await held.looks.get())
     assert found == [first, A, many[3], many[0], many[1], many[2], many[4], B]
 
 
 async def test_what_is_at_work_and_waits_again_waits_no_longer_than_it_must() -> None:
-    go, looks = asyncio.Event(), asyncio.Queue[Key]()
-
-    async def work(key: Key) -> None:
-        looks.put_nowait(key)
-        await go.wait()
-
-    async with asyncio.timeout(5), running(work, workers=1) as queue:
+    held = Held()
+    async with asyncio.timeout(5), running(held.work, workers=1) as queue:
         queue.add(A)
-        found = [await looks.get()]
+        found = [await held.looks.get()]
         queue.add(B, may_wait=True)
         queue.add(A, may_wait=True)
         queue.add(A)
-        go.set()
-        found += [await looks.get() for _ in range(2)]
+        held.go.set()
+        found += [await held.looks.get() for _ in range(2)]
     assert found == [A, A, B]
 
 
