@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from inventory_operator.model import release_content
+
 from tests.cluster import volumes
 from tests.cluster.cluster import CHART, CRD_PATH, OVERLAYS, Cluster, Ended
 from tests.cluster.kube import Object
@@ -43,9 +45,10 @@ class Installation:
         self.helm_revisions: dict[str, int] = {}
         """Helm's own number of it, if it came by Helm."""
         self.removed = False
+        self._of_values = ""
+        """The hash of the release that the values made."""
         self._taken_over = False
-        """kubectl has applied the app, and owns what helm doesn't take back; fields with the same value both own."""
-        self._edited = False
+        """kubectl has set fields of the app, and owns what helm doesn't take back; with the same value both own one."""
 
     def create_namespace(self) -> None:
         body = {
@@ -89,7 +92,7 @@ class Installation:
         """The status, once the first release serves and the ingress controller knows of it."""
         status = self.wait_until_serving()
         self.wait_for("each of the ingress controller's workers answers", self.answers_steadily)
-        self.helm_revisions[status["stableRelease"]] = 1
+        self._made_by_values(status, 1)
         return status
 
     def upgrade(self, image: str = "", *words: str, wait: bool = True, chart: Path = CHART, **changes: Any) -> Ended:
@@ -106,9 +109,10 @@ class Installation:
         place = ("upgrade", NAME, str(chart), "--namespace", self.namespace)
         ended = self.run_helm(*place, *self._values_file(), *waiting, *forced, *words)
         if ended.code == 0 and wait:
-            status = self.wait_until_serving()
-            self.helm_revisions[status["stableRelease"]] = self.helm_revision()
-        elif ended.code != 0:
+            self._made_by_values(self.wait_until_serving(), self.helm_revision())
+        elif ended.code == 0:
+            self._of_values = ""
+        else:
             self.values = before
         return ended
 
@@ -135,7 +139,7 @@ class Installation:
     def edit(self, **spec: object) -> None:
         """`kubectl edit`: what is given as None goes. What it adds stays, whatever is applied later."""
         self.cluster.kube.merge(self.app_path, {"spec": spec})
-        self._edited = True
+        self._taken_over = True
 
     def order(self, command: str, value: str) -> None:
         """What a person orders by annotation."""
@@ -204,12 +208,16 @@ class Installation:
     def former_releases(self) -> list[str]:
         """Hashes of releases that have served, came by Helm, and can be rolled back to at once; newest last.
 
-        None once the app was edited: what Helm brings back has the edit in it, and is other content.
+        None that lacks a field of what serves: Helm leaves what kubectl has set, and so brings back other content.
         """
-        if self._edited:
-            return []
         present, stable = self.deployments(), self.status.get("stableRelease")
-        return [each for each in self.helm_revisions if each in self.specs and each in present and each != stable]
+        former = [each for each in self.helm_revisions if each in self.specs and each in present and each != stable]
+        serving = fields(self.app["spec"])
+        return [each for each in former if serving <= fields(self.specs[each])]
+
+    def is_of_its_values(self) -> bool:
+        """Whether an upgrade without other values makes no release: nobody has released by another way since."""
+        return self.status.get("stableRelease") == self._of_values
 
     def jobs(self) -> list[str]:
         """Names of the migration Jobs."""
@@ -379,6 +387,10 @@ class Installation:
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
+    def _made_by_values(self, status: Object, helm_revision: int) -> None:
+        self._of_values = status["stableRelease"]
+        self.helm_revisions[self._of_values] = helm_revision
+
     def _first_look(self) -> Object:
         references = self.cluster.references
         stores = {
@@ -429,6 +441,19 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Object:
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
         result[key] = merged(result[key], value) if both else copy.deepcopy(value)
     return result
+
+
+def fields(spec: Object) -> set[tuple[str, ...]]:
+    """The paths of what is set in the part of a spec that makes releases differ, as far as it is maps."""
+
+    def below(path: tuple[str, ...], value: object) -> Iterator[tuple[str, ...]]:
+        if isinstance(value, Mapping):
+            for key, each in value.items():
+                yield from below((*path, key), each)
+        else:
+            yield path
+
+    return set(below((), release_content(spec)))
 
 
 def image_values(reference: str) -> Object:

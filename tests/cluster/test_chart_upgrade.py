@@ -61,7 +61,7 @@ def monitor_crds(cluster: Cluster) -> Iterator[None]:
 def test_an_upgrade_brings_the_next_crd_and_restarts_no_pod(
     installations: Installations, next_chart: Path, next_operator: dict[str, Any], helm: str
 ) -> None:
-    app = installations.serving(helm=helm)
+    app = installations.serving(Installation.is_of_its_values, helm=helm)
     before = app.status
     pods = app.pods_of(before["stableRelease"])
     with app.traffic() as traffic, traffic.during(f"{helm} upgrade across a change of the CRD"):
