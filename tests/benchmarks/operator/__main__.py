@@ -9,7 +9,7 @@ from kubernetes.client import ApiException
 
 from tests.benchmarks.operator.alone import analysis, many
 from tests.benchmarks.operator.beside import beside
-from tests.benchmarks.operator.stage import Bench, Lines, clean, stage
+from tests.benchmarks.operator.stage import Bench, Lines, clean, namespaces, stage
 from tests.cluster.cluster import CRD_PATH, Cluster
 from tests.cluster.local import state
 from tests.ending import clean_up_on_sigterm
@@ -23,10 +23,13 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help=f"of {', '.join(_BENCHMARKS)}; all but many if left out")
     parser.add_argument("--apps", type=int, nargs="+", default=[1, 100, 1000], help="sizes of the fleet, for beside")
     parser.add_argument("--many", type=int, default=10_000, help="apps without pods, for many")
+    parser.add_argument("--namespaces", type=int, default=1, help="for many: each gets as many of the apps")
     parser.add_argument("--rounds", type=int, default=7, help="of single releases")
     parser.add_argument("--burst", type=int, default=100, help="releases at once")
     parser.add_argument("--idle", type=int, default=330, help=_IDLE)
     options = parser.parse_args()
+    if options.namespaces > 1 and options.only != ["many"]:
+        parser.error("only many can be spread over --namespaces")
     clean_up_on_sigterm()
     missed = 0
     with contextlib.closing(Cluster(state.current(state.layout()), {"api": ""})) as cluster:
@@ -34,7 +37,7 @@ def main() -> int:
             raise SystemExit("There is no InventoryApp in this cluster: make up")
         clean(cluster)
         for name in options.only or [name for name in _BENCHMARKS if name != "many"]:
-            with stage(cluster) as (kubeconfig, folder):
+            with stage(cluster, namespaces(options.namespaces)) as (kubeconfig, folder):
                 for line, met in _BENCHMARKS[name](Bench(cluster, kubeconfig, folder, options)):
                     missed += not met
                     print(("  " if met else "! ") + line, flush=True)

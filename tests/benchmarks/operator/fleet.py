@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks.operator.objects import APP, DEPLOYMENT, Kind
 from tests.benchmarks.operator.operators import Operator
-from tests.benchmarks.operator.stage import NAMESPACE, Bench, Lines
+from tests.benchmarks.operator.stage import Bench, Lines
 from tests.benchmarks.operator.watching import Seen
 
 _SETTLE_SECONDS = 15
@@ -86,9 +86,9 @@ def idle(bench: Bench, size: int, our: Operator, *others: Operator) -> Lines:
 
 def _versions(bench: Bench) -> set[tuple[str, str]]:
     """Of the apps and all that the operator has made for them."""
-    paths = [kind.collection(NAMESPACE) for kind in (APP, DEPLOYMENT)] + [f"/api/v1/namespaces/{NAMESPACE}/services"]
+    paths = (APP.everywhere, DEPLOYMENT.everywhere, "/api/v1/services")
     found = (each["metadata"] for path in paths for each in bench.kube.items(path))
-    return {(meta["uid"], meta["resourceVersion"]) for meta in found}
+    return {(meta["uid"], meta["resourceVersion"]) for meta in found if meta["namespace"] in bench.namespaces}
 
 
 def restart(size: int, operator: Operator, goal: float = float("inf")) -> Lines:

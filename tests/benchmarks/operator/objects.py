@@ -33,6 +33,11 @@ class Kind:
     def collection(self, namespace: str) -> str:
         return self.path.format(namespace)
 
+    @property
+    def everywhere(self) -> str:
+        """The collection over all namespaces."""
+        return self.path.replace("namespaces/{}/", "")
+
 
 def _deployment(api_version: str, kind: str, strategy: Object) -> Callable[[str, int], Object]:
     def make(name: str, replicas: int) -> Object:

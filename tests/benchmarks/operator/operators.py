@@ -152,11 +152,13 @@ class Operator:
 
 @contextmanager
 def ours(kubeconfig: Path, namespace: str, folder: Path) -> Iterator[Operator]:
+    """It watches all namespaces if none is named."""
+    scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
     program = str(Path(sys.executable).parent / "inventory-operator")
     yield from _running(
         Operator(
             name="inventory-operator",
-            command=lambda port, _: [program, "run", "--namespace", namespace, "--port", str(port)],
+            command=lambda port, _: [program, "run", *scope, "--port", str(port)],
             ready="/readyz",
             ports_apart=False,
             counts="inventory_operator_api_requests_total",

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import itertools
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from tests.cluster.local import build
 from tests.cluster.waiting import wait_for
 
 NAMESPACE = "benchmark-operator"
-_PATH = f"/api/v1/namespaces/{NAMESPACE}"
+_NAMESPACES = "/api/v1/namespaces"
 _WRITERS = 8
 """Requests at a time when many objects are made or changed."""
 _END_SECONDS = 1800
@@ -31,7 +30,7 @@ Lines = Iterator[tuple[str, bool]]
 
 def clean(cluster: Cluster) -> None:
     """What an earlier run has left because it was killed."""
-    if cluster.kube.get(_PATH):
+    if cluster.kube.items(_NAMESPACES, LABEL):
         print("    (the rest of an earlier run is taken away)", flush=True)
         cluster.kubectl("delete", "pods", "-n", NAMESPACE, "--all", "--force", "--grace-period=0")
         _end(cluster)
@@ -40,17 +39,17 @@ def clean(cluster: Cluster) -> None:
 
 
 @contextlib.contextmanager
-def stage(cluster: Cluster) -> Iterator[tuple[Path, Path]]:
-    """The namespace is there; a kubeconfig for what runs on it, and a folder for logs."""
+def stage(cluster: Cluster, namespaces: Sequence[str]) -> Iterator[tuple[Path, Path]]:
+    """The namespaces are there; a kubeconfig for what runs on them, and a folder for logs."""
     with tempfile.TemporaryDirectory(prefix="inventory-benchmark-") as name:
         folder = Path(name)
         kubeconfig = folder / "kubeconfig"
         kubeconfig.touch(0o600)
         kubeconfig.write_text(cluster.kubectl("config", "view", "--raw", "--flatten", "--minify"))
         with fake_nodes.running(cluster, kubeconfig, folder / "kwok.log"):
-            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {LABEL: "true"}}}
-            cluster.kubectl("create", "-f", "-", stdin=json.dumps(body))
             try:
+                for each in namespaces:
+                    cluster.kube.request("POST", _NAMESPACES, {"metadata": {"name": each, "labels": {LABEL: "true"}}})
                 yield kubeconfig, folder
             finally:
                 _end(cluster)
@@ -58,8 +57,13 @@ def stage(cluster: Cluster) -> Iterator[tuple[Path, Path]]:
 
 def _end(cluster: Cluster) -> None:
     """A large namespace takes minutes."""
-    cluster.kube.delete(_PATH)
-    wait_for("the namespace is gone", lambda: not cluster.kube.get(_PATH), _END_SECONDS)
+    cluster.kubectl("delete", "namespaces", "-l", LABEL, "--wait=false")
+    wait_for("its namespaces are gone", lambda: not cluster.kube.items(_NAMESPACES, LABEL), _END_SECONDS)
+
+
+def namespaces(count: int) -> list[str]:
+    """Names of so many; the first one is that of all that isn't spread."""
+    return [NAMESPACE, *(f"{NAMESPACE}-{number}" for number in range(2, count + 1))]
 
 
 class Bench:
@@ -72,12 +76,14 @@ class Bench:
         self.rounds: int = options.rounds
         self.burst: int = options.burst
         self.idle: int = options.idle
+        self.namespaces = namespaces(options.namespaces)
         self._cluster, self._kubeconfig, self._folder = cluster, kubeconfig, folder
         self._contents = itertools.count()
 
     @contextlib.contextmanager
     def our_operator(self) -> Iterator[Operator]:
-        with operators.ours(self._kubeconfig, NAMESPACE, self._folder) as operator:
+        alone = len(self.namespaces) == 1
+        with operators.ours(self._kubeconfig, NAMESPACE if alone else "", self._folder) as operator:
             yield operator
 
     @contextlib.contextmanager
@@ -97,13 +103,13 @@ class Bench:
             self._cluster.kubectl("delete", *files, "--ignore-not-found")
 
     def seen(self, kind: Kind) -> Seen:
-        return Seen(self.kube, kind, NAMESPACE)
+        return Seen(self.kube, kind, kind.everywhere)
 
     def make(self, kind: Kind, names: Sequence[str], replicas: int, seen: Seen, seconds: float = 1800) -> float:
-        """Seconds until all of them are complete."""
-        path, began = kind.collection(NAMESPACE), time.monotonic()
+        """Seconds until all of them are complete; each namespace gets as many."""
+        paths, began = itertools.cycle(map(kind.collection, self.namespaces)), time.monotonic()
         with ThreadPoolExecutor(_WRITERS) as pool:
-            list(pool.map(lambda name: self.kube.request("POST", path, kind.make(name, replicas)), names))
+            list(pool.map(lambda path, name: self.kube.request("POST", path, kind.make(name, replicas)), paths, names))
         return max(seen.complete(name, 1, began + seconds - time.monotonic()) for name in names) - began
 
     def release(self, kind: Kind, names: Sequence[str], seen: Seen, seconds: float = RELEASE_SECONDS) -> float:

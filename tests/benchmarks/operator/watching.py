@@ -17,11 +17,11 @@ _PAGE = 500
 
 
 class Seen(threading.Thread):
-    """All objects of a kind in a namespace, from `with` on."""
+    """All objects of a kind in a collection, from `with` on; no two have the same name."""
 
-    def __init__(self, kube: Kube, kind: Kind, namespace: str) -> None:
+    def __init__(self, kube: Kube, kind: Kind, path: str) -> None:
         super().__init__(daemon=True)
-        self._kube, self._kind, self._path = kube, kind, kind.collection(namespace)
+        self._kube, self._kind, self._path = kube, kind, path
         self._changed = threading.Condition()
         self._complete: dict[str, tuple[int, float]] = {}
         self._over = threading.Event()
@@ -44,7 +44,7 @@ class Seen(threading.Thread):
             if self._error:
                 raise RuntimeError(f"the watch of {self._path} has ended") from self._error
             if self._generation(name) < generation:
-                found = self._kube.get(f"{self._path}/{name}")
+                found = [each for each in self._kube.items(self._path) if each["metadata"]["name"] == name]
                 raise TimeoutError(f"{self._kind.name} {name}: not complete within {seconds:g} s: {found}")
             return self._complete[name][1]
 
