@@ -7,15 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from . import job_manifests, manifests, routing
-from .kube import ApiError, Kube, UnreachableError
-from .model import (
-    ANNOTATION_GIVEN_UP,
-    ANNOTATION_RECORD,
-    LABEL_APP,
-    LABEL_REVISION,
-    MANAGER,
+from .actions import (
     Action,
-    App,
     ApplyService,
     CreateDeployment,
     CreateJob,
@@ -24,12 +17,13 @@ from .model import (
     Emit,
     EndTraffic,
     Measure,
-    Object,
     SetReplicas,
     SetTraffic,
     SuspendJob,
     UpdateDeployment,
 )
+from .kube import ApiError, Kube, UnreachableError
+from .model import ANNOTATION_GIVEN_UP, ANNOTATION_RECORD, LABEL_APP, LABEL_REVISION, MANAGER, App, Object
 from .observe import app_path, backups_path, ingress_path, route_path
 from .prometheus import measure
 

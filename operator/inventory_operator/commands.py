@@ -6,7 +6,8 @@ So each can be given again, a stale one harms nobody, and none need ever be take
 
 from dataclasses import dataclass
 
-from .model import App, CommandState, Deployment, Observed, Record, Stage, Work, WorkStage
+from .actions import CommandState
+from .model import App, Deployment, Observed, Record, Stage, Work, WorkStage
 
 WORKS = {work.value: work for work in Work}
 

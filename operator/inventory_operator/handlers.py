@@ -10,8 +10,9 @@ from typing import Any
 import kopf
 from kopf._cogs.structs.bodies import BodyEssence
 
+from .actions import Phase
 from .kube import PAGE, ApiError, Kube, UnreachableError, version
-from .model import GROUP, LABEL_APP, PLURAL, VERSION, Phase
+from .model import GROUP, LABEL_APP, PLURAL, VERSION
 from .observe import apps_path
 from .queue import Key, Queue
 

@@ -1,5 +1,6 @@
 """The Jobs of an app: the migration command's, the user's, and those that back up and restore."""
 
+from .actions import CreateJob
 from .manifests import (
     candidate_name,
     common_container,
@@ -10,7 +11,7 @@ from .manifests import (
     labels,
     owner,
 )
-from .model import LABEL_ATTEMPT, LABEL_RELEASE, LABEL_REVISION, LABEL_STEP, App, CreateJob, Json, Migrations, Object
+from .model import LABEL_ATTEMPT, LABEL_RELEASE, LABEL_REVISION, LABEL_STEP, App, Json, Migrations, Object
 
 WAITING_BUDGET_SECONDS = 900
 """A Job may wait so long for a node, the database or a lock, besides the time to migrate; then a fresh one goes on."""

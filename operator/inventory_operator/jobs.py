@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, spelled_out
 
-from .model import PULL_TROUBLE, CreateJob, Job, Observed, Pod, SuspendJob
+from .actions import CreateJob, SuspendJob
+from .model import PULL_TROUBLE, Job, Observed, Pod
 
 MAX_UNREPORTED = 3
 """Jobs that may end without a report (their pod was removed) before their step fails."""

@@ -6,7 +6,8 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .model import Observed, Phase, Plan
+from .actions import Phase, Plan
+from .model import Observed
 
 RECONCILE_SECONDS = Histogram(
     "inventory_operator_reconcile_seconds",

@@ -11,26 +11,10 @@ from datetime import datetime, timedelta
 from inventory_api.migrations.rule import DatabaseSchema, objections
 
 from . import commands, jobs
+from .actions import Action, CreateJob, Emit, Outcome, Phase, Plan, UpdateDeployment
 from .commands import Order
 from .job_manifests import restorable
-from .model import (
-    Action,
-    CreateJob,
-    Deployment,
-    Emit,
-    Json,
-    Observed,
-    Operation,
-    Outcome,
-    Phase,
-    Plan,
-    Record,
-    Stage,
-    UpdateDeployment,
-    Work,
-    WorkStage,
-    seconds_to,
-)
+from .model import Deployment, Json, Observed, Operation, Record, Stage, Work, WorkStage, seconds_to
 from .traffic import Shift
 
 PHASES = {Work.CONTRACT: Phase.CONTRACTING, Work.DOWNGRADE: Phase.DOWNGRADING, Work.RESTORE: Phase.RESTORING}

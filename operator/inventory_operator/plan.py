@@ -9,26 +9,22 @@ from dataclasses import replace
 from datetime import datetime
 
 from . import commands, operations
-from .counts import amounts
-from .jobs import ENDING_SECONDS, not_ready
-from .model import (
+from .actions import (
     Action,
-    App,
     CommandState,
     CreateDeployment,
     DeleteDeployment,
     DeleteJob,
-    Deployment,
     Emit,
-    Observed,
     Outcome,
     Phase,
     Plan,
     SetReplicas,
-    Stage,
     UpdateDeployment,
-    seconds_to,
 )
+from .counts import amounts
+from .jobs import ENDING_SECONDS, not_ready
+from .model import App, Deployment, Observed, Stage, seconds_to
 from .rollout import Rollout, begin, give_up, restarts
 from .traffic import Shift
 

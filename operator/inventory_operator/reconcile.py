@@ -5,24 +5,22 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from . import metrics, status
-from .apply import Guard, OutdatedError, apply, tell, unguarded, write_status
-from .kube import ApiError, Kube, UnreachableError
-from .lease import LostLeaseError
-from .model import (
+from .actions import (
     Action,
-    App,
     ApplyService,
     CreateDeployment,
     Emit,
     EndTraffic,
-    Observed,
     Outcome,
     Phase,
     Plan,
     SetTraffic,
     UpdateDeployment,
-    Work,
 )
+from .apply import Guard, OutdatedError, apply, tell, unguarded, write_status
+from .kube import ApiError, Kube, UnreachableError
+from .lease import LostLeaseError
+from .model import App, Observed, Work
 from .observe import app_path, observe, parse_app, with_changes
 from .plan import plan
 from .queue import Key

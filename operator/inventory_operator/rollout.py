@@ -13,32 +13,34 @@ from typing import Any
 from inventory_api.migrations.rule import objections
 
 from . import commands, jobs, operations, steps
+from .actions import (
+    Action,
+    CreateDeployment,
+    CreateJob,
+    Emit,
+    Measure,
+    Outcome,
+    Phase,
+    Plan,
+    SuspendJob,
+    UpdateDeployment,
+)
 from .analysis import State, Verdict, due_metrics, next_due, tally_of, verdict
 from .jobs import not_ready, pull_message, pull_overdue, tidy
 from .model import (
     PULL_TROUBLE,
-    Action,
     Analyse,
     Analysis,
     App,
-    CreateDeployment,
-    CreateJob,
     Deployment,
-    Emit,
     Gate,
     Json,
-    Measure,
     Observed,
-    Outcome,
     Pause,
-    Phase,
-    Plan,
     Pod,
     Record,
     SetWeight,
     Stage,
-    SuspendJob,
-    UpdateDeployment,
     seconds_to,
 )
 from .traffic import ALL, Shift

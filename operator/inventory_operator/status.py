@@ -5,7 +5,8 @@ from datetime import datetime
 from inventory_api.migrations.rule import objections
 
 from . import manifests
-from .model import App, Deployment, Object, Observed, Operation, Outcome, Phase, Plan, Stage
+from .actions import Outcome, Phase, Plan
+from .model import App, Deployment, Object, Observed, Operation, Stage
 
 HISTORY_LENGTH = 20
 OUTCOMES = {

@@ -14,21 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from . import steps
+from .actions import Action, ApplyService, EndTraffic, SetTraffic, UpdateDeployment
 from .counts import amounts, balance, bearable, routed_share, stable_share
-from .model import (
-    Action,
-    App,
-    ApplyService,
-    Deployment,
-    EndTraffic,
-    Observed,
-    Record,
-    Router,
-    Service,
-    SetTraffic,
-    Stage,
-    UpdateDeployment,
-)
+from .model import App, Deployment, Observed, Record, Router, Service, Stage
 
 ALL = 100
 HEARD_SECONDS = 2

@@ -10,7 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from .model import App, Emit
+from .actions import Emit
+from .model import App
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from inventory_operator import job_manifests
-from inventory_operator.model import App, CreateJob, Migrations
+from inventory_operator.actions import CreateJob
+from inventory_operator.model import App, Migrations
 
 from tests.integration.stores import OWNER, SERVICE, Postgres
 

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import inventory_operator.plan
+from inventory_operator.actions import Phase, Plan
 from inventory_operator.counts import amounts
 from inventory_operator.model import (
     Analyse,
@@ -30,8 +31,6 @@ from inventory_operator.model import (
     Metric,
     Migrations,
     Pause,
-    Phase,
-    Plan,
     Router,
     SetWeight,
     Stage,

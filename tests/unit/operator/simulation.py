@@ -24,33 +24,25 @@ from types import ModuleType
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
 from inventory_operator import steps
-from inventory_operator.analysis import measured, tally_of
-from inventory_operator.counts import amounts, routed_share, stable_share
-from inventory_operator.model import (
+from inventory_operator.actions import (
     Action,
-    App,
     ApplyService,
     CreateDeployment,
     CreateJob,
     DeleteDeployment,
     DeleteJob,
-    Deployment,
     Emit,
     EndTraffic,
-    Job,
     Measure,
-    Observed,
     Plan,
-    Pod,
-    Record,
-    Service,
     SetReplicas,
     SetTraffic,
-    Stage,
     SuspendJob,
-    Traffic,
     UpdateDeployment,
 )
+from inventory_operator.analysis import measured, tally_of
+from inventory_operator.counts import amounts, routed_share, stable_share
+from inventory_operator.model import App, Deployment, Job, Observed, Pod, Record, Service, Stage, Traffic
 from inventory_operator.model import Work as WorkKind
 from inventory_operator.reconcile import (
     AT_REST,

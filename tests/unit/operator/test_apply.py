@@ -6,24 +6,10 @@ from typing import Any
 
 import pytest
 from inventory_operator import manifests, observe
+from inventory_operator.actions import Action, ApplyService, CreateJob, Emit, EndTraffic, SetTraffic, UpdateDeployment
 from inventory_operator.apply import OutdatedError, apply, tell
 from inventory_operator.kube import APPLY, MERGE, STRATEGIC, ApiError
-from inventory_operator.model import (
-    Action,
-    App,
-    ApplyService,
-    CreateJob,
-    Deployment,
-    Emit,
-    EndTraffic,
-    Migrations,
-    Record,
-    Router,
-    SetTraffic,
-    Stage,
-    Strategy,
-    UpdateDeployment,
-)
+from inventory_operator.model import App, Deployment, Migrations, Record, Router, Stage, Strategy
 
 from .api_server import ApiServer, Write
 from .world import START, an_app

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import inventory_operator.actions
 import inventory_operator.model
 import inventory_operator.plan
 import pytest
@@ -218,7 +219,8 @@ def planted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleTy
     assert text.count(before) == 1, f"{file} has changed: {before!r}"
     (package / file).write_text(text.replace(before, after))
     sys.path.insert(0, str(tmp_path))
-    sys.modules["planted_operator.model"] = inventory_operator.model
+    for module in (inventory_operator.actions, inventory_operator.model):
+        sys.modules[module.__name__.replace("inventory_operator", "planted_operator")] = module
     try:
         yield importlib.import_module("planted_operator.plan")
     finally:

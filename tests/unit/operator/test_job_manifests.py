@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from inventory_operator import job_manifests, manifests, observe
-from inventory_operator.model import App, CreateJob, Migrations
+from inventory_operator.actions import CreateJob
+from inventory_operator.model import App, Migrations
 
 from . import schemas
 from .world import START, an_app

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from inventory_operator.actions import ApplyService
 from inventory_operator.apply import apply
 from inventory_operator.kube import ApiError, Kube, UnreachableError
 from inventory_operator.lease import DURATION_SECONDS, FENCE_SECONDS, Lease, LostLeaseError
-from inventory_operator.model import ApplyService, Object
+from inventory_operator.model import Object
 
 from .world import START, an_app
 

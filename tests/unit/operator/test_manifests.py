@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema
 from inventory_operator import job_manifests, manifests, observe
+from inventory_operator.actions import CreateJob
 from inventory_operator.model import (
     App,
-    CreateJob,
     Operation,
     Record,
     Stage,

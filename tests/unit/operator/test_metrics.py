@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
+from inventory_operator.actions import Outcome, Phase, Plan
 from inventory_operator.metrics import ApiRequests, Apps
-from inventory_operator.model import Deployment, Observed, Outcome, Phase, Plan, Record, Stage
+from inventory_operator.model import Deployment, Observed, Record, Stage
 from prometheus_client import CollectorRegistry
 
 from tests.unit.operator.world import an_app

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from inventory_operator import job_manifests, manifests, observe, routing
+from inventory_operator.actions import CreateJob
 from inventory_operator.kube import ApiError
-from inventory_operator.model import CreateJob, Migrations, Observed, Record, Stage, Traffic
+from inventory_operator.model import Migrations, Observed, Record, Stage, Traffic
 
 from .api_server import ApiServer
 from .world import START

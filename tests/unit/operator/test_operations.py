@@ -4,22 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from inventory_operator.model import (
-    Contract,
-    CreateJob,
-    Emit,
-    Gate,
-    Migrations,
-    Pause,
-    Phase,
-    Pod,
-    Stage,
-    Step,
-    Strategy,
-    SuspendJob,
-    UpdateDeployment,
-    WorkStage,
-)
+from inventory_operator.actions import CreateJob, Emit, Phase, SuspendJob, UpdateDeployment
+from inventory_operator.model import Contract, Gate, Migrations, Pause, Pod, Stage, Step, Strategy, WorkStage
 from inventory_operator.plan import plan
 
 from .world import World, a_report, an_app, served

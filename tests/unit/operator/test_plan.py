@@ -4,17 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from inventory_operator.model import (
+from inventory_operator.actions import (
     CreateDeployment,
     CreateJob,
     Emit,
     Phase,
-    Pod,
     SetReplicas,
-    Stage,
     SuspendJob,
     UpdateDeployment,
 )
+from inventory_operator.model import Pod, Stage
 from inventory_operator.plan import plan
 
 from .world import START, World, a_report, an_app, served

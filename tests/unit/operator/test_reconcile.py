@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from inventory_operator.actions import Emit
 from inventory_operator.kube import ApiError
 from inventory_operator.lease import LostLeaseError
-from inventory_operator.model import App, Emit
+from inventory_operator.model import App
 from inventory_operator.observe import app_path, observe
 from inventory_operator.reconcile import Reconciler, is_answered, resync_seconds
 from inventory_operator.routing import canary_ingress

@@ -7,17 +7,7 @@ import pytest
 import yaml
 from inventory_operator import observe, spec
 from inventory_operator.job_manifests import GATE_SECONDS
-from inventory_operator.model import (
-    COMMANDS,
-    Analyse,
-    Contract,
-    Gate,
-    Metric,
-    Pause,
-    Router,
-    SetWeight,
-    Strategy,
-)
+from inventory_operator.model import COMMANDS, Analyse, Contract, Gate, Metric, Pause, Router, SetWeight, Strategy
 
 from . import schemas
 

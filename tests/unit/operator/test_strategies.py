@@ -5,26 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from inventory_operator.actions import ApplyService, Emit, Measure, Phase, SetTraffic, SuspendJob, UpdateDeployment
 from inventory_operator.model import (
     Analyse,
     Analysis,
-    ApplyService,
-    Emit,
     Gate,
-    Measure,
     Metric,
     Pause,
-    Phase,
     Pod,
     Router,
-    SetTraffic,
     SetWeight,
     Stage,
     Step,
     Strategy,
-    SuspendJob,
     Traffic,
-    UpdateDeployment,
 )
 from inventory_operator.traffic import HEARD_SECONDS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from inventory_operator.model import Emit
+from inventory_operator.actions import Emit
 from inventory_operator.reconcile import Reconciler
 from inventory_operator.webhook import WAITING, Webhook, body
 

@@ -5,32 +5,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inventory_operator.analysis import measured, tally_of
-from inventory_operator.model import (
-    App,
+from inventory_operator.actions import (
     ApplyService,
     CreateDeployment,
     CreateJob,
     DeleteDeployment,
     DeleteJob,
-    Deployment,
     Emit,
     EndTraffic,
-    Job,
     Measure,
-    Metric,
-    Migrations,
-    Observed,
     Plan,
-    Pod,
-    Service,
     SetReplicas,
     SetTraffic,
-    Stage,
     SuspendJob,
-    Traffic,
     UpdateDeployment,
 )
+from inventory_operator.analysis import measured, tally_of
+from inventory_operator.model import App, Deployment, Job, Metric, Migrations, Observed, Pod, Service, Stage, Traffic
 from inventory_operator.plan import plan
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
