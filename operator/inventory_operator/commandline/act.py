@@ -5,8 +5,9 @@ import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from ..model import Object
 from . import orders
-from .apps import App, Object, find, read
+from .apps import App, find, read
 from .client import Client
 from .console import Console
 from .exits import Exit
@@ -80,13 +81,12 @@ async def follow(
         console.say if to_the_end else lambda _: None,
         args.timeout if to_the_end else ANSWER_SECONDS,
     )
-    code = verdict.code or Exit.DONE
-    said = verdict.said
-    if code is Exit.TIME_LIMIT and not to_the_end:
-        code, said = (
-            Exit.DONE,
-            "The operator has not answered yet; `kubectl inventory status` shows what it does.",
-        )
+    code, said = verdict.code or Exit.DONE, verdict.said
+    if code is Exit.TIME_LIMIT and to_the_end:
+        said = f"not within {args.timeout:g} s: {said}"
+    elif code is Exit.TIME_LIMIT:
+        code = Exit.DONE
+        said = f"{said[:1].upper()}{said[1:].removesuffix('.')}; `kubectl inventory status` shows how it goes."
     return _show(console, app, said, code, document)
 
 

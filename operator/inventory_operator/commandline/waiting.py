@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..kube import UnreachableError
-from .apps import App, Object, hash_of
+from ..model import Object
+from .apps import App, hash_of
 from .exits import Exit
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ async def wait(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Verdict:
-    """The verdict that ends it. Each new sentence on the way is said once."""
+    """The verdict that ends it, or what was said last when the time is over. A new sentence on the way is said once."""
     began, before = clock(), ""
     while True:
         try:
@@ -134,7 +135,7 @@ async def wait(
             say(verdict.said)
             before = verdict.said
         if clock() - began >= seconds:
-            return Verdict(Exit.TIME_LIMIT, f"not within {seconds:g} s: {verdict.said}")
+            return Verdict(Exit.TIME_LIMIT, verdict.said)
         await pause(INTERVAL_SECONDS)
 
 

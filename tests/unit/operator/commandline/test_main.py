@@ -83,6 +83,15 @@ async def test_an_order_that_the_operator_refuses_ends_with_3() -> None:
     assert written(at) == "Not now.\n"
 
 
+async def test_an_order_that_the_operator_puts_off_says_what_it_waits_for() -> None:
+    message = "The next operation has number 4."
+    heard: Object = {"command": "abort", "value": "7", "state": "Awaited", "message": message}
+    for commands, first in (([heard], "The next operation has number 4;"), ([], "The operator has not answered yet;")):
+        at = console()
+        assert await command("abort", canary(commands=commands), at) is Exit.DONE
+        assert " ".join(written(at).split()) == f"{first} `kubectl inventory status` shows how it goes."
+
+
 async def test_what_destroys_wants_the_name_typed_and_changes_nothing_without_it() -> None:
     objects = resting()
     at = console(typed="inventori\n")
