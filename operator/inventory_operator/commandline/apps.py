@@ -7,7 +7,6 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, objections
 
@@ -22,13 +21,12 @@ from ..model import (
     LABEL_STEP,
     PLURAL,
     VERSION,
+    Object,
     release_content,
     release_hash,
 )
 from .client import Client
 from .exits import Ended, Exit
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

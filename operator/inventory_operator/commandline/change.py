@@ -3,10 +3,10 @@
 import argparse
 
 from ..kube import ApiError
-from ..model import release_content
+from ..model import Object, release_content
 from . import helm
 from .act import follow
-from .apps import App, Object, Release, find, hash_of
+from .apps import App, Release, find, hash_of
 from .client import Client
 from .console import Console
 from .content import content_of, target

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from ..model import ANNOTATION_CONTENT, release_hash
-from .apps import App, Object, Release, hash_of
+from ..model import ANNOTATION_CONTENT, Object, release_hash
+from .apps import App, Release, hash_of
 
 _OPERATORS = ("INVENTORY_RELEASE", "INVENTORY_REVISION")
 """Variables that the operator adds."""

@@ -3,16 +3,13 @@
 import json
 import zlib
 from base64 import b64decode
-from typing import Any
 
 import yaml
 
 from ..kube import ApiError
-from ..model import KIND
+from ..model import KIND, Object
 from .apps import hash_of
 from .client import Client
-
-Object = dict[str, Any]
 
 _LIMIT_BYTES = 32 * 1024 * 1024
 _GZIP = 16 + zlib.MAX_WBITS

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from ..kube import ApiError, UnreachableError
-from ..model import GROUP, KIND, VERSION
+from ..model import GROUP, KIND, VERSION, Object
 from . import plan_job, tables
-from .apps import App, Object, app_path, find, find_all, read
+from .apps import App, app_path, find, find_all, read
 from .client import Client
 from .console import Console
 from .exits import Ended, Exit

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Object = dict[str, Any]
+from ..model import Object
+
 Path = tuple[str, ...]
 
 MANAGER = "kubectl-inventory"

@@ -9,18 +9,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from inventory_api.migrations.rule import DatabaseSchema, ImageSchema, spelled_out
 
 from ..kube import ApiError
-from ..model import PULL_TROUBLE
+from ..model import PULL_TROUBLE, Object
 from .apps import parse_pod
 from .client import Client
 from .exits import Ended, Exit
 from .ownership import MANAGER
-
-Object = dict[str, Any]
 
 INTERVAL_SECONDS = 0.5
 SETTINGS = ("INVENTORY_SERVICE_ROLE",)

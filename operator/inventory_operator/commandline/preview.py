@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..model import RELEASE_FIELDS, release_content, release_hash
-from .apps import App, Object, Release, strategy
+from ..model import RELEASE_FIELDS, Object, release_content, release_hash
+from .apps import App, Release, strategy
 from .ownership import Path, difference
 from .plan_job import Found, Migration
 from .text import Paper, clean, joined

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from inventory_api.migrations.rule import abbreviated
 
-from .apps import App, Object, Release
+from ..model import Object
+from .apps import App, Release
 from .text import Paper, ago, clean, lasting
 
 _OUTCOMES = {"Stable": "good", "Failed": "bad"}

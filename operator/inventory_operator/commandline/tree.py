@@ -4,7 +4,8 @@ from datetime import datetime
 
 from inventory_api.migrations.rule import abbreviated
 
-from .apps import App, Job, Object, Pod, Release, strategy
+from ..model import Object
+from .apps import App, Job, Pod, Release, strategy
 from .text import Paper, ago, clean, shown
 
 _PHASES = {"Healthy": "good", "Failed": "bad", "Paused": "notice"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from inventory_operator.commandline.client import Client
 from inventory_operator.commandline.console import Console
-from inventory_operator.commandline.ownership import Object
 from inventory_operator.kube import ApiError, UnreachableError
+from inventory_operator.model import Object
 
 APP = "/apis/inventory.dev/v1alpha1/namespaces/shop/inventoryapps/inventory"
 
