@@ -121,12 +121,20 @@ def _operation_state(observed: Observed, found: Order) -> tuple[str, str]:
     if last and found.number == last.number and found.command == last.kind:
         if last.going:
             return "Taken", "It is under way."
-        return "Failed" if last.stage is WorkStage.FAILED else "Done", last.message or "It is over."
+        return _ended(last.stage, last.message)
+    told = {} if last else app.status.get("operation") or {}  # the release that had it on record is forgotten
+    same = (told.get("number"), told.get("kind")) == (found.number, found.command)
+    if same and told.get("stage") in (WorkStage.DONE, WorkStage.FAILED):
+        return _ended(told["stage"], told.get("message", ""))
     if found.number <= number:
         return "Stale", f"Operation {found.number} is past; the next one has number {number + 1}."
     if found.command == Work.CONTRACT and observed.target is not observed.stable:
         return "Awaited", "It waits until what the spec asks for serves."
     return "Awaited", "It waits until nothing else is under way."
+
+
+def _ended(stage: str, message: str) -> tuple[str, str]:
+    return "Failed" if stage == WorkStage.FAILED else "Done", message or "It is over."
 
 
 def _restart_state(found: Order, stable: Deployment | None) -> tuple[str, str]:

@@ -96,6 +96,14 @@ def test_work_on_the_database_of_an_app_without_migrations_is_refused_once() -> 
     assert [event.reason for event in world.events].count("CommandRefused") == 1
 
 
+@pytest.mark.parametrize(("stage", "state"), [("done", "Done"), ("failed", "Failed"), ("running", "Stale")])
+def test_what_became_of_an_operation_is_still_told_when_its_release_is_forgotten(stage: str, state: str) -> None:
+    world = served()
+    world.want(status={"operation": {"kind": "contract", "number": 3, "stage": stage, "message": "So it ended."}})
+    assert states(world, contract="uid-1/1/3") == {"contract": state}
+    assert states(world, contract="uid-1/1/2") == {"contract": "Stale"}
+
+
 def test_a_contract_waits_for_what_the_spec_asks_for() -> None:
     world = before_contract()
     world.want(image="registry.test/api:3", commands={"contract": "uid-1/2/1"})
