@@ -1,5 +1,7 @@
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -8,7 +10,7 @@ from inventory_api.resources import Resources
 
 from tests.integration.api.overlays import Overlay
 from tests.integration.api.people import Visitor, admin, anybody, member, shelf
-from tests.integration.api.services import Api, client_of, ready, running, settings_for, statements_of
+from tests.integration.api.services import Api, StartService, client_of, ready, running, settings_for, statements_of
 from tests.integration.stores import SERVICE, Postgres, Valkey, running_postgres, running_valkey
 
 __all__ = ["admin", "anybody", "member", "shelf"]
@@ -48,6 +50,22 @@ async def app(
     given = mark.kwargs if mark else {}
     async with running(settings_for(postgres.url(database, SERVICE), redis_url=redis_url, **given)) as app:
         yield app
+
+
+@pytest.fixture
+async def with_settings(postgres: Postgres, database: str) -> AsyncIterator[StartService]:
+    """For one more service on the same database, while the test lasts."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: Any) -> tuple[Api, FastAPI]:
+            given = settings_for(postgres.url(database, SERVICE), **settings)
+            app = await stack.enter_async_context(running(given))
+            api = await stack.enter_async_context(client_of(app))
+            await ready(api)
+            await api.sign_in()
+            return api, app
+
+        yield start
 
 
 @pytest.fixture

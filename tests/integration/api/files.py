@@ -1,13 +1,16 @@
-"""Files that go in and out."""
+"""Files that go in and out, and what is there then."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
+from inventory_api.ledger.command import check_stock
 
-from tests.integration.api.services import Api
+from tests.integration.api.services import Api, settings_for
+from tests.integration.stores import SERVICE, Postgres
 
 
 async def send_file(
@@ -48,3 +51,17 @@ def errors_of(answer: httpx.Response) -> list[tuple[int, str]]:
 def csv(header: str, *rows: Sequence[Any] | str) -> str:
     lines = [row if isinstance(row, str) else ",".join(map(str, row)) for row in rows]
     return "\n".join([header, *lines, ""])
+
+
+async def stock_of(api: Api, sku: str) -> dict[str, int]:
+    return {
+        level["location"]: level["on_hand"] for level in await exported_rows(api, "stock-levels") if level["sku"] == sku
+    }
+
+
+async def the_ledger_holds(postgres: Postgres, database: str) -> bool:
+    return await asyncio.to_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
+
+
+def count(postgres: Postgres, database: str, table: str) -> int:
+    return int(postgres.execute(f"SELECT count(*) FROM {table}", database=database)[0][0])  # noqa: S608 - our own

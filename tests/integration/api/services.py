@@ -129,6 +129,10 @@ async def client_of(app: FastAPI) -> AsyncIterator[Api]:
         yield Api(http, app)
 
 
+StartService = Callable[..., Awaitable[tuple[Api, FastAPI]]]
+"""Starts one more service with settings of its own; its admin is signed in."""
+
+
 @contextmanager
 def statements_of(app: FastAPI) -> Iterator[list[str]]:
     """What requests ask of the database, in a session or past one; what the service does beside them isn't theirs."""
