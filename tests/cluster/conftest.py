@@ -13,10 +13,11 @@ from tests.cluster.local import state
 
 HERE = Path(__file__).parent
 LAST = HERE / "test_rights.py"
+FEW = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--few-slow", action="store_true", help="of the slow tests, one by chance")
+    parser.addoption("--few-slow", action="store_true", help="of the slow tests, a few by chance")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -24,7 +25,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path == LAST)
     slow = [item for item in items if item.get_closest_marker("slow")]
     if slow and config.option.few_slow:
-        slow.remove(_chance().choice(slow))
+        for picked in _chance().sample(slow, min(FEW, len(slow))):
+            slow.remove(picked)
         items[:] = [item for item in items if item not in slow]
         config.hook.pytest_deselected(items=slow)
 

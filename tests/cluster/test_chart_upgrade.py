@@ -57,6 +57,7 @@ def monitor_crds(cluster: Cluster) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_an_upgrade_brings_the_next_crd_and_restarts_no_pod(
     installations: Installations, next_chart: Path, next_operator: dict[str, Any], helm: str

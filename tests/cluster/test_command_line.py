@@ -22,6 +22,8 @@ from tests.cluster.installations import Installations
 from tests.cluster.kube import Object
 from tests.cluster.test_ways_back import CLAIM, backup
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 600
 INTERRUPTED = 130
 

@@ -11,6 +11,8 @@ from tests.cluster.kube import Object
 from tests.cluster.test_failure_modes import lock_held, moments, ready_pods
 from tests.cluster.test_strategies import share
 
+pytestmark = pytest.mark.slow
+
 SERVICE = dict(each.split("=") for each in SERVICE_PODS.split(","))
 PODS = 2
 WEIGHT = 25
