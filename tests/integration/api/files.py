@@ -1,16 +1,13 @@
 """Files that go in and out, and what is there then."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
-from inventory_api.ledger.command import check_stock
 
-from tests.integration.api.services import Api, settings_for
-from tests.integration.stores import SERVICE, Postgres
+from tests.integration.api.services import Api
 
 
 async def send_file(
@@ -57,11 +54,3 @@ async def stock_of(api: Api, sku: str) -> dict[str, int]:
     return {
         level["location"]: level["on_hand"] for level in await exported_rows(api, "stock-levels") if level["sku"] == sku
     }
-
-
-async def the_ledger_holds(postgres: Postgres, database: str) -> bool:
-    return await asyncio.to_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
-
-
-def count(postgres: Postgres, database: str, table: str) -> int:
-    return int(postgres.execute(f"SELECT count(*) FROM {table}", database=database)[0][0])  # noqa: S608 - our own

@@ -1,16 +1,13 @@
 """What tests of reservations do again and again, and the settings that they do it with."""
 
-import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from inventory_api.ledger.command import check_stock
 
-from tests.integration.api.services import Api, created, settings_for
-from tests.integration.stores import SERVICE, Postgres
+from tests.integration.api.services import Api, created
 
 # A service that passes on what is due only when a test does, for people who may reserve a lot.
 PATIENT = pytest.mark.settings(reservation_seconds_between_looks=3600, reservations_per_person=1000)
@@ -74,10 +71,6 @@ def kind(answer: httpx.Response) -> tuple[int, str]:
 async def receive(api: Api, item_id: int, quantity: int, location_id: int | None = None) -> None:
     body = {"item_id": item_id, "quantity": quantity, "location_id": location_id}
     created(await api.post("/api/v1/stock/receive", body, Idempotency_Key=uuid.uuid4().hex))
-
-
-async def stock_adds_up(postgres: Postgres, database: str) -> bool:
-    return await asyncio.to_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
 
 
 async def borrow(api: Api, reservation: dict[str, Any], **more: Any) -> httpx.Response:

@@ -17,6 +17,7 @@ from unittest import mock
 import httpx
 from fastapi import FastAPI
 from inventory_api.app import create_app
+from inventory_api.ledger.command import check_stock
 from inventory_api.logs import current_request_id
 from inventory_api.migrations.rule import ImageSchema
 from inventory_api.resources import Resources
@@ -26,6 +27,7 @@ from sqlalchemy import event
 
 from tests.integration.conditions import PATIENCE_SECONDS, eventually, soon
 from tests.integration.ports import free_port
+from tests.integration.stores import SERVICE, Postgres
 
 EMAIL, PASSWORD = "admin@example.com", "a long password"
 SECRET_KEY = "k" * 32
@@ -127,6 +129,11 @@ async def client_of(app: FastAPI) -> AsyncIterator[Api]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://inventory", timeout=PATIENCE_SECONDS) as http:
         yield Api(http, app)
+
+
+async def the_ledger_holds(postgres: Postgres, database: str) -> bool:
+    """Whether what there is adds up to what was booked, lent and reserved."""
+    return await asyncio.to_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
 
 
 StartService = Callable[..., Awaitable[tuple[Api, FastAPI]]]

@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 
 from tests.integration.api.files import (
-    count,
     csv,
     errors_of,
     exported_rows,
     imported,
     send_file,
     stock_of,
-    the_ledger_holds,
 )
-from tests.integration.api.services import Api, StartService, client_of, ready, running, settings_for
+from tests.integration.api.services import Api, StartService, client_of, ready, running, settings_for, the_ledger_holds
 from tests.integration.stores import SERVICE, Postgres
 
 
@@ -28,6 +26,10 @@ async def quiet_admin(postgres: Postgres) -> AsyncIterator[Api]:
         await api.sign_in()
         await imported(api, "items", csv("sku,name,tracking,quantity", "A,Drill,,2", "L,Laptop,units,"))
         yield api
+
+
+def count(postgres: Postgres, database: str, table: str) -> int:
+    return int(postgres.execute(f"SELECT count(*) FROM {table}", database=database)[0][0])  # noqa: S608 - our own
 
 
 async def test_items_come_with_categories_and_stock(admin: Api, postgres: Postgres, database: str) -> None:

@@ -4,8 +4,8 @@ import uuid
 
 from fastapi import FastAPI
 
-from tests.integration.api.files import csv, errors_of, exported_rows, imported, send_file, stock_of, the_ledger_holds
-from tests.integration.api.services import Api, StartService, client_of, created
+from tests.integration.api.files import csv, errors_of, exported_rows, imported, send_file, stock_of
+from tests.integration.api.services import Api, StartService, client_of, created, the_ledger_holds
 from tests.integration.stores import Postgres
 
 

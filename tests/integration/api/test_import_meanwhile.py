@@ -14,8 +14,8 @@ from inventory_api.resources import Resources
 from inventory_api.transfer import endpoints, service
 from sqlalchemy import event, text
 
-from tests.integration.api.files import csv, exported_rows, imported, send_file, the_ledger_holds
-from tests.integration.api.services import Api, StartService
+from tests.integration.api.files import csv, exported_rows, imported, send_file
+from tests.integration.api.services import Api, StartService, the_ledger_holds
 from tests.integration.conditions import eventually, soon
 from tests.integration.stores import Postgres
 

@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import pytest
 from inventory_api.database import Database
-from inventory_api.ledger.command import check_stock
 from inventory_api.reservations.service import pass_on_all
 
-from tests.integration.api.services import Api, created, settings_for
-from tests.integration.api.test_stock import in_thread, levels
+from tests.integration.api.services import Api, created, settings_for, the_ledger_holds
+from tests.integration.api.test_stock import levels
 from tests.integration.stores import SERVICE, Postgres
 
 NEW_ITEM = "INSERT INTO items (name, sku, quantity) VALUES ('Saw', %s, %s) RETURNING id"
@@ -67,7 +66,7 @@ async def test_what_the_old_release_adds_and_lends_is_in_the_ledger(
     old.take_back(loan)
     assert (await admin.get(f"/api/v1/loans/{loan}")).json()["outstanding"] == 0
     assert await levels(admin, item) == {1: (5, 0, 5)}
-    assert await in_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_each_release_takes_back_what_the_other_has_lent(
@@ -83,7 +82,7 @@ async def test_each_release_takes_back_what_the_other_has_lent(
     assert (await admin.post(f"/api/v1/loans/{theirs}/return")).json()["outstanding"] == 0
 
     assert await levels(admin, item) == {1: (4, 1, 4)}
-    assert await in_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_the_old_release_takes_from_a_location_that_has_enough(
@@ -123,7 +122,7 @@ async def test_the_old_release_lends_what_is_reserved_for_later_and_is_told_to_t
     old.take_back(loan)
     old.lend(item, 1)
 
-    assert await in_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_the_old_release_does_not_lend_what_is_set_aside(

@@ -14,11 +14,10 @@ from tests.integration.api.reserving import (
     give_back,
     kind,
     reserve,
-    stock_adds_up,
     units_item,
     wait,
 )
-from tests.integration.api.services import Api, created, insist
+from tests.integration.api.services import Api, created, insist, the_ledger_holds
 from tests.integration.stores import Postgres
 
 pytestmark = PATIENT
@@ -173,7 +172,7 @@ async def test_of_a_hundred_callers_none_is_promised_what_another_has(
     for (since, until, quantity), answer in zip(wanted, answers, strict=True):
         if answer.status_code == 409:
             assert max(taken[since:until]) + quantity > owned
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 def kind_or_status(answer: httpx.Response) -> tuple[int, str]:
@@ -202,7 +201,7 @@ async def test_whatever_mix_of_reservations_loans_and_returns_comes_at_once_no_m
     assert refusals <= {(409, "reserved"), (409, "out-of-stock"), (409, "reservation-over")}
     busiest = "SELECT max(claimed) FROM claimed_over_time(%s, now(), 'infinity')"
     assert postgres.execute(busiest, item, database=database)[0][0] <= owned
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_of_a_hundred_callers_none_is_promised_a_unit_that_another_has(
@@ -224,4 +223,4 @@ async def test_of_a_hundred_callers_none_is_promised_a_unit_that_another_has(
         if answer.status_code == 409:
             free = [unit for unit in units if not {(unit, hour) for hour in range(since, until)} & taken]
             assert len(free) < quantity
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)

@@ -21,11 +21,10 @@ from tests.integration.api.reserving import (
     shown,
     soon,
     statuses,
-    stock_adds_up,
     units_item,
     wait,
 )
-from tests.integration.api.services import Api, client_of, created, ready, running, settings_for
+from tests.integration.api.services import Api, client_of, created, ready, running, settings_for, the_ledger_holds
 from tests.integration.conditions import soon as eventually_true
 from tests.integration.stores import SERVICE, Postgres
 
@@ -39,7 +38,7 @@ async def test_what_starts_soon_is_set_aside(admin: Api, postgres: Postgres, dat
 
     assert (booked["status"], booked["location_id"], booked["expires_at"]) == ("ready", 1, booked["ends_at"])
     assert await admin.available(item) == 1
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_what_has_no_dates_is_set_aside_at_once_or_waits_in_line(admin: Api) -> None:
@@ -60,13 +59,13 @@ async def test_units_are_set_aside_for_those_who_wait(admin: Api, postgres: Post
     item, units = await units_item(admin, 2)
     both, one = await wait(admin, item, quantity=2), await wait(admin, item)
     assert (both["unit_ids"], one["unit_ids"]) == (units, [])
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
     await cancel(admin, both)
 
     assert (await shown(admin, one))["unit_ids"] == units[:1]
     assert await admin.available(item) == 1
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_a_hold_that_nobody_comes_for_passes_on(
@@ -79,7 +78,7 @@ async def test_a_hold_that_nobody_comes_for_passes_on(
         await pass_on_all(pod)
 
     assert await statuses(admin, first, second, third) == ["expired", "expired", "ready"]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_every_pod_passes_on_what_is_due_by_itself(postgres: Postgres, database: str) -> None:
@@ -109,7 +108,7 @@ async def test_pods_that_pass_on_at_once_give_out_each_piece_once(
     await asyncio.gather(*(pass_on_all(pod) for pod in pods))
 
     assert [await statuses(admin, *line) for line in lines] == [["expired", "ready", "waiting"]] * 5
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
     for pod in pods:
         await pod.close()
 
@@ -210,7 +209,7 @@ async def test_another_unit_is_set_aside_where_the_chosen_one_is_out_of_use(
 
     assert (await shown(admin, booked))["unit_ids"] == [second]
     assert await statuses(admin, booked) == ["ready"]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_however_many_holds_end_at_once_they_all_pass_on(
@@ -229,7 +228,7 @@ async def test_however_many_holds_end_at_once_they_all_pass_on(
 
     assert set(await statuses(admin, *held)) == {"expired"}
     assert await statuses(admin, last) == ["ready"]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_who_has_booked_more_than_is_there_keeps_nobody_waiting_who_has_booked_less(

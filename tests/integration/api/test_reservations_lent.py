@@ -20,11 +20,10 @@ from tests.integration.api.reserving import (
     shown,
     soon,
     statuses,
-    stock_adds_up,
     units_item,
     wait,
 )
-from tests.integration.api.services import Api, created
+from tests.integration.api.services import Api, created, the_ledger_holds
 from tests.integration.stores import Postgres
 
 pytestmark = PATIENT
@@ -46,7 +45,7 @@ async def test_what_is_set_aside_becomes_a_loan(
     assert (now["status"], now["loan_id"]) == ("fulfilled", loan["id"])
     assert kind(await borrow(member, reservation)) == (409, "reservation-over")
     assert kind(await cancel(member, reservation)) == (409, "reservation-over")
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
     await give_back(member, loan)
     assert await statuses(admin, next_in_line) == ["ready"]
 
@@ -61,7 +60,7 @@ async def test_units_that_are_set_aside_become_a_loan(admin: Api, postgres: Post
 
     assert [each["unit_id"] for each in loan["units"]] == units[1:]
     assert (await shown(admin, reservation))["unit_ids"] == []
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_what_is_set_aside_is_not_lent_to_others(admin: Api, member: Api) -> None:
@@ -93,7 +92,7 @@ async def test_a_reserved_loan_may_not_last_into_another_reservation(
     assert kind(await borrow(admin, reservation, due_at=soon(73))) == (409, "reserved")
     assert await statuses(admin, reservation) == ["ready"]
     created(await borrow(admin, reservation, due_at=soon(71)))
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_what_is_not_ready_is_not_lent(admin: Api, postgres: Postgres, database: str) -> None:
@@ -119,7 +118,7 @@ async def test_what_is_booked_for_now_is_lent_also_before_it_is_set_aside(
 
     assert [each["unit_id"] for each in loan["units"]] == [unit]
     assert await statuses(admin, booked) == ["fulfilled"]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_another_unit_is_lent_where_the_one_set_aside_is_out_of_use(
@@ -133,7 +132,7 @@ async def test_another_unit_is_lent_where_the_one_set_aside_is_out_of_use(
     loan = created(await borrow(admin, reservation))
 
     assert [each["unit_id"] for each in loan["units"]] == [second]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_a_reservation_that_is_borrowed_by_many_requests_becomes_one_loan(
@@ -144,7 +143,7 @@ async def test_a_reservation_that_is_borrowed_by_many_requests_becomes_one_loan(
     answers = await asyncio.gather(*(borrow(admin, reservation) for _ in range(10)))
 
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 9}
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 @pytest.mark.parametrize("more", [{"item_id": 1}, {"quantity": 1}, {"user_id": 1}, {"unit_ids": [1]}])

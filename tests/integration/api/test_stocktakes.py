@@ -12,10 +12,9 @@ import httpx
 import psycopg2
 import pytest
 from fastapi import FastAPI
-from inventory_api.ledger.command import check_stock
 
-from tests.integration.api.services import Api, client_of, created, settings_for
-from tests.integration.stores import SERVICE, Postgres
+from tests.integration.api.services import Api, client_of, created, the_ledger_holds
+from tests.integration.stores import Postgres
 
 Sql = Callable[..., list[Any]]
 
@@ -96,10 +95,6 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json().get("type", "").removeprefix("urn:inventory:problem:")
 
 
-async def stock_adds_up(postgres: Postgres, database: str) -> bool:
-    return await asyncio.to_thread(check_stock, settings_for(postgres.url(database, SERVICE))) == 0
-
-
 async def test_what_is_counted_scan_by_scan_is_booked(
     admin: Api, shelf: int, postgres: Postgres, database: str
 ) -> None:
@@ -123,7 +118,7 @@ async def test_what_is_counted_scan_by_scan_is_booked(
     assert [await on_hand(admin, item) for item in (fits, more, fewer, new)] == [{shelf: n} for n in (3, 2, 3, 1)]
     entries = (await admin.get("/api/v1/stock/entries", params={"item_id": fewer})).json()["items"]
     assert [(e["kind"], e["on_hand"], e["reason"]) for e in entries[:1]] == [("adjust", -1, f"stocktake {stocktake}")]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_what_was_booked_can_be_looked_up_and_booking_again_changes_nothing(admin: Api, shelf: int) -> None:
@@ -156,7 +151,7 @@ async def test_stock_that_moves_after_its_count_is_booked_right(
     assert set((await lines(admin, stocktake, "items")).values()) == {(5, 4, "fewer")}
     assert (await book(admin, stocktake)).status_code == 200
     assert [await on_hand(admin, item) for item in (lent, brought, gone)] == [{shelf: 1}, {shelf: 14}, {1: 4}]
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -233,7 +228,7 @@ async def test_units_are_found_here_missing_and_lost_no_more(
     assert await shown_unit(admin, retired) == ("retired", desk)
     assert await on_hand(admin, item) == {shelf: 4}
     assert len(await lines(admin, stocktake, "units")) == 6
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_a_unit_that_is_seen_but_on_loan_is_taken_back_first(admin: Api, shelf: int) -> None:
@@ -432,7 +427,7 @@ async def test_no_scan_gets_lost_beside_a_booking(admin: Api, shelf: int, postgr
 
     assert {problem(answer) for answer in answers} <= {(201, ""), (200, ""), (409, "stocktake-over")}
     assert await on_hand(admin, item) == {shelf: 1 + taken}
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_bookings_and_loans_at_once_leave_figures_that_add_up(
@@ -451,7 +446,7 @@ async def test_bookings_and_loans_at_once_leave_figures_that_add_up(
 
     assert {answer.status_code for answer in answers} == {200, 201}
     assert [await on_hand(admin, item) for item in items] == [{}] * 4
-    assert await stock_adds_up(postgres, database)
+    assert await the_ledger_holds(postgres, database)
 
 
 async def test_what_is_set_aside_is_not_counted_away(admin: Api, shelf: int, sql: Sql) -> None:
