@@ -14,6 +14,7 @@ from tests.cluster.local import state
 HERE = Path(__file__).parent
 LAST = HERE / "test_rights.py"
 FEW = 3
+"""Slow tests that run where not all shall."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from inventory_operator.commandline.ownership import difference
 from inventory_operator.model import release_content
 
 from tests.cluster import volumes
@@ -212,8 +213,8 @@ class Installation:
         """
         present, stable = self.deployments(), self.status.get("stableRelease")
         former = [each for each in self.helm_revisions if each in self.specs and each in present and each != stable]
-        serving = fields(self.app["spec"])
-        return [each for each in former if serving <= fields(self.specs[each])]
+        serving = release_content(self.app["spec"])
+        return [each for each in former if not difference(serving, release_content(self.specs[each])).removed]
 
     def is_of_its_values(self) -> bool:
         """Whether an upgrade without other values makes no release: nobody has released by another way since."""
@@ -441,19 +442,6 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Object:
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
         result[key] = merged(result[key], value) if both else copy.deepcopy(value)
     return result
-
-
-def fields(spec: Object) -> set[tuple[str, ...]]:
-    """The paths of what is set in the part of a spec that makes releases differ, as far as it is maps."""
-
-    def below(path: tuple[str, ...], value: object) -> Iterator[tuple[str, ...]]:
-        if isinstance(value, Mapping):
-            for key, each in value.items():
-                yield from below((*path, key), each)
-        else:
-            yield path
-
-    return set(below((), release_content(spec)))
 
 
 def image_values(reference: str) -> Object:
